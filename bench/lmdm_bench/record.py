@@ -1,0 +1,427 @@
+"""The frozen record of one run: the only schema, to and from JSON.
+
+A record says what was measured (``workload``), on what (``machine``), with what (``tool``), every
+block's raw times in the order in which they were made, and how each cell ended. A cell that did not
+end ``OK`` has no summary, so a speed cannot stand beside a failure. A value that is missing is
+``None`` with its reason beside it, never 0.
+
+The JSON is strict both ways: an unknown, missing or ill-typed field is a ``RecordError`` that names
+it, and NaN or infinity is refused. All times are milliseconds of a monotonic clock.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+Status = Literal["OK", "OOM", "INCORRECT", "UNSUPPORTED", "FAILED", "INTERRUPTED"]
+
+
+class RecordError(ValueError):
+    """A record that cannot be read: the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What measured: versions, and the commit it was built from."""
+
+    version: str
+    git_commit: str | None
+    git_is_dirty: bool | None
+    git_reason: str | None
+    python: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One CUDA device as the driver describes it."""
+
+    name: str
+    compute_capability: str
+    memory_bytes: int
+    num_multiprocessors: int
+    driver: str | None
+    power_limit_watts: float | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine, without a user, host or serial. ``unavailable`` says why a field is None."""
+
+    name: str
+    os: str
+    cpu: str
+    cpu_architecture: str
+    cpu_isa: tuple[str, ...]
+    num_physical_cores: int | None
+    num_logical_cores: int
+    num_threads: int
+    ram_bytes: int
+    load_average_1min: float | None
+    is_on_mains: bool | None
+    is_virtual: bool | None
+    gpus: tuple[Gpu, ...]
+    unavailable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What this machine can do at best, measured in the same process before the cells.
+
+    ``flops_per_second``: a large matrix product in the run's dtype.
+    ``bytes_per_second``: reading a buffer far larger than the last-level cache.
+    """
+
+    dtype: str
+    flops_per_second: float
+    bytes_per_second: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting, and why it has this value ("asked for", or the reason it was picked)."""
+
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every cell of the run."""
+
+    command: str
+    seed: int
+    blocks_asked: int
+    device: Choice
+    dtype: Choice
+    linear: Choice
+    attention: str
+    weights: str
+    input: str
+    input_seconds: float
+    order: tuple[str, ...]
+    context_encode_ms: float | None
+    gc: str
+    is_interrupted: bool
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One cell's axes. Frames are latent frames; the window is context + block."""
+
+    scheme: str
+    model: str
+    context_frames: int
+    block_frames: int
+    visible_blocks: int | None
+    steps: int
+    sampler: str
+    guidance_scale: float
+    batch: int
+    dtype: str
+    attention: str
+    sample_rate_hz: int
+    samples_per_frame: int
+    block_seconds: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """The cell's correctness, proved in this process before anything was timed.
+
+    ``error`` is the largest relative error of the streamed blocks against the named oracle in
+    float64; ``reference_error`` the same for a plain one-shot pass in the run's dtype; the check
+    holds when ``error <= budget`` (twice the reference error, plus one rounding band).
+    """
+
+    oracle: str
+    depth: int
+    num_blocks: int
+    error: float
+    reference_error: float
+    budget: float
+    is_within_budget: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block's raw times. ``steps_ms`` has one entry for each network evaluation of the sampler.
+
+    ``service_ms`` is the whole; ``host_ms`` is what the named stages leave over. ``commit_ms`` is
+    None where the commit is part of the first step's pass (block-causal).
+    """
+
+    block_index: int
+    service_ms: float
+    context_encode_ms: float
+    steps_ms: tuple[float, ...]
+    commit_ms: float | None
+    codec_decode_ms: float
+    host_ms: float
+    is_warmup: bool
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval, or None with the reason why it cannot be told."""
+
+    value: float | None
+    ci95: tuple[float, float] | None
+    n: int
+    method: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class ServiceTimes:
+    p50: Estimate
+    p95: Estimate
+    p99: Estimate
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Arithmetic on the measured (not the warm-up) blocks.
+
+    ``rtf`` = Σ service seconds ÷ Σ audio seconds; ``rtf_model`` leaves the codec out of the service
+    seconds. ``stage_ms`` holds the median of each stage: context_encode, first_step, later_step,
+    denoise (all steps), commit, codec_decode, host. ``stage_share`` is each stage's part of all
+    service time: context_encode, denoise, commit, codec_decode, host; it sums to 1.
+    """
+
+    service_ms: ServiceTimes
+    rtf: Estimate
+    rtf_model: Estimate
+    stage_ms: dict[str, Estimate]
+    stage_share: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory. CPU: resident set above the baseline taken before the model was built.
+
+    CUDA has four different figures; each is None with its reason where it cannot be had.
+    """
+
+    rss_peak_bytes: int | None
+    rss_baseline_bytes: int | None
+    vram_allocated_bytes: int | None
+    vram_reserved_bytes: int | None
+    vram_process_bytes: int | None
+    vram_device_bytes: int | None
+    unavailable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What arithmetic says of one steady block, before anything is measured.
+
+    ``frames_per_block`` counts decoder frames over all evaluations; FLOPs count a multiply and an
+    add as two; bytes are each pass's weights once, plus keys and values read and written.
+    ``bound_ms`` is max(FLOPs ÷ peak, bytes ÷ bandwidth) summed over the passes, codec left out.
+    """
+
+    parameters: int
+    evaluations: int
+    frames_per_block: int
+    flops_per_block: int
+    flops_projections: int
+    flops_attention: int
+    flops_head: int
+    bytes_per_block: int
+    bytes_weights: int
+    bytes_cache_read: int
+    bytes_cache_written: int
+    codec_parameters: int
+    codec_flops_per_block: int
+    bound_ms: float
+    codec_bound_ms: float
+
+
+@dataclass(frozen=True)
+class Audio:
+    """The WAV of one cell: the context, then the generated blocks."""
+
+    path: str
+    seconds: float
+    peak: float
+    rms: float
+    gain_db: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One workload and how it ended. ``reason`` is None exactly when the status is OK."""
+
+    workload: Workload
+    status: Status
+    reason: str | None
+    check: Check | None
+    cost: Cost
+    blocks: tuple[Block, ...]
+    summary: Summary | None
+    memory: Memory | None
+    audio: Audio | None
+
+    def __post_init__(self) -> None:
+        if (self.status == "OK") != (self.summary is not None):
+            raise RecordError(f"status {self.status} and summary do not go together")
+        if (self.status == "OK") != (self.reason is None):
+            raise RecordError(f"status {self.status} and reason do not go together")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: see the module's docstring."""
+
+    schema_version: int
+    created: str
+    tool: Tool
+    machine: Machine
+    ceiling: Ceiling
+    settings: Settings
+    cells: tuple[Cell, ...]
+
+
+def to_json(record: Record) -> str:
+    """The record as indented JSON. Raises RecordError on NaN or infinity."""
+    try:
+        return json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise RecordError(f"the record holds a number that JSON has not: {error}") from error
+
+
+def from_json(text: str, name: str = "record") -> Record:
+    """The record that ``to_json`` wrote. Raises RecordError naming the file and the field."""
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise RecordError(
+            f"{name} is not whole JSON (line {error.lineno}: {error.msg}); was it cut off?"
+        ) from error
+    except RecordError as error:
+        raise RecordError(f"{name}: {error}") from error
+    if not isinstance(data, dict) or "schema_version" not in data:
+        raise RecordError(f"{name}: expected an object with schema_version, got {_kind(data)}")
+    if data["schema_version"] != SCHEMA_VERSION:
+        raise RecordError(
+            f"{name} has schema_version {data['schema_version']!r}; "
+            f"this version reads {SCHEMA_VERSION}"
+        )
+    try:
+        record: Record = _decode(Record, data, "record")
+    except RecordError as error:
+        raise RecordError(f"{name}: {error}") from error
+    return record
+
+
+def load(path: Path) -> Record:
+    """Read a record file. Raises RecordError in one sentence, whatever is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"cannot read the record {path}: {_why(error)}") from error
+    return from_json(text, str(path))
+
+
+def save(record: Record, path: Path) -> None:
+    """Write the record, whole or not at all."""
+    write_whole(path, to_json(record).encode("utf-8"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one beside it, so that no half file is ever left."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp made it private
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _decode(expected: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(expected)
+    if dataclasses.is_dataclass(expected) and isinstance(expected, type):
+        return _decode_dataclass(expected, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = (one for one in typing.get_args(expected) if one is not type(None))
+        return _decode(inner, value, where)
+    if origin is Literal:
+        if value not in typing.get_args(expected):
+            raise RecordError(f"{where} is {value!r}, not one of {typing.get_args(expected)}")
+        return value
+    if origin is tuple:
+        return _decode_tuple(typing.get_args(expected), value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise RecordError(f"{where} should be an object, got {_kind(value)}")
+        (_, inner) = typing.get_args(expected)
+        return {key: _decode(inner, one, f"{where}.{key}") for key, one in value.items()}
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not expected:
+        raise RecordError(f"{where} should be {expected.__name__}, got {_kind(value)}")
+    if expected is float and not math.isfinite(value):
+        raise RecordError(f"{where} is not a finite number")
+    return value
+
+
+def _decode_dataclass(expected: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise RecordError(f"{where} should be an object, got {_kind(value)}")
+    hints = typing.get_type_hints(expected)
+    names = [field.name for field in dataclasses.fields(expected)]
+    for name in names:
+        if name not in value:
+            raise RecordError(f"{where}.{name} is missing")
+    for name in value:
+        if name not in names:
+            raise RecordError(f"{where}.{name} is not a field of this schema")
+    decoded = {name: _decode(hints[name], value[name], f"{where}.{name}") for name in names}
+    try:
+        return expected(**decoded)
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
+
+
+def _decode_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise RecordError(f"{where} should be a list, got {_kind(value)}")
+    if kinds[-1] is not Ellipsis and len(value) != len(kinds):
+        raise RecordError(f"{where} should have {len(kinds)} entries, got {len(value)}")
+    of = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+    return tuple(
+        _decode(kind, one, f"{where}[{index}]")
+        for index, (kind, one) in enumerate(zip(of, value, strict=True))
+    )
+
+
+def _refuse_constant(name: str) -> float:
+    raise RecordError(f"holds {name}, which is not JSON")
+
+
+def _kind(value: Any) -> str:
+    return {dict: "an object", list: "a list", type(None): "null"}.get(
+        type(value), f"{type(value).__name__} {value!r:.40}"
+    )
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,1 @@
+"""Attention kernels shared by the streaming schemes."""

@@ -1,0 +1,1 @@
+"""Readable reference implementations of live music diffusion, in plain PyTorch."""
