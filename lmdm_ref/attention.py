@@ -1,0 +1,89 @@
+"""Attention over a plan: ``attend`` in readable form, and the dense oracle it is tested against."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from lmdm_ref.arena import Span
+from lmdm_ref.plan import Plan
+
+# ``attend(query, key, value, plan)``: query rows are the plan's queries in order, key and value rows
+# the places that its key spans name; there may be fewer key heads than query heads (grouped).
+Attend = Callable[[Tensor, Tensor, Tensor, Plan], Tensor]
+
+
+def attend(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch key_heads keys head_dim"],
+    value: Float[Tensor, "batch key_heads keys head_dim"],
+    plan: Plan,
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """Softmax attention, one mask-free call for each row of the plan.
+
+    Keys are sliced, never gathered or joined: what is outside a row's spans is not read at all.
+    """
+    if len(plan) == 1:
+        return _attend_row(query, key, value, plan[0].keys)
+    rows = [
+        _attend_row(query[:, :, row.queries.start : row.queries.stop], key, value, row.keys)
+        for row in plan
+    ]
+    return torch.cat(rows, dim=2)
+
+
+def attend_dense(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch key_heads keys head_dim"],
+    value: Float[Tensor, "batch key_heads keys head_dim"],
+    plan: Plan,
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """The oracle: softmax over all keys in float64, invisible pairs at minus infinity.
+
+    Invisible values are zeroed before the product, since 0 · NaN would not be 0.
+    """
+    visible = dense_mask(plan, key.shape[2]).to(key.device)
+    groups = query.shape[1] // key.shape[1]
+    wide_key = key.double().repeat_interleave(groups, dim=1)
+    wide_value = value.double().repeat_interleave(groups, dim=1)
+    scores = query.double() @ wide_key.mT / query.shape[-1] ** 0.5
+    weights = scores.masked_fill(~visible, -torch.inf).softmax(dim=-1)
+    seen = visible.any(dim=0)[:, None]
+    return (weights @ wide_value.masked_fill(~seen, 0.0)).to(query.dtype)
+
+
+def dense_mask(plan: Plan, num_keys: int) -> Bool[Tensor, "queries keys"]:
+    """True where the plan lets a query see a key."""
+    mask = torch.zeros(max(row.queries.stop for row in plan), num_keys, dtype=torch.bool)
+    for row in plan:
+        for span in row.keys:
+            mask[row.queries.start : row.queries.stop, span.start : span.stop] = True
+    return mask
+
+
+def _attend_row(query: Tensor, key: Tensor, value: Tensor, spans: tuple[Span, ...]) -> Tensor:
+    if len(spans) == 1:
+        (span,) = spans
+        return functional.scaled_dot_product_attention(
+            query,
+            key[:, :, span.start : span.stop],
+            value[:, :, span.start : span.stop],
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+    # One softmax over two spans: the scores are joined, the (much larger) keys and values are not.
+    scaled = query * query.shape[-1] ** -0.5
+    scores = torch.cat(
+        [scaled @ _grouped(key[:, :, s.start : s.stop], query).mT for s in spans], dim=-1
+    )
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    weights = scores.softmax(dim=-1, dtype=wide).to(value.dtype)
+    first, second = weights.split([span.size for span in spans], dim=-1)
+    head, tail = (_grouped(value[:, :, s.start : s.stop], query) for s in spans)
+    return first @ head + second @ tail
+
+
+def _grouped(heads: Tensor, query: Tensor) -> Tensor:
+    groups = query.shape[1] // heads.shape[1]
+    return heads if groups == 1 else heads.repeat_interleave(groups, dim=1)

@@ -1,0 +1,77 @@
+"""The KV cache: one arena of keys and values for each layer, written in place.
+
+The only file that writes into tensors that others hold: arenas keep their address for the life of a
+stream, so that nothing is joined, moved or allocated in a denoising step, and so that a captured
+graph may be replayed. Keys are stored normalised and rotated. See ``arena.py`` for the places.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lmdm_ref.arena import Arena, Span
+
+
+class Write(NamedTuple):
+    """The pass's rows ``rows`` go to the places from ``place`` on."""
+
+    rows: Span
+    place: int
+
+
+class KVCache:
+    """Keys and values [layers, batch, places, heads, head_dim] of one stream."""
+
+    def __init__(
+        self,
+        keys: Float[Tensor, "layers batch places heads head_dim"],
+        values: Float[Tensor, "layers batch places heads head_dim"],
+    ) -> None:
+        self._keys = keys
+        self._values = values
+
+    @classmethod
+    def allocate(
+        cls, arena: Arena, layers: int, batch: int, heads: int, head_dim: int, like: Tensor
+    ) -> "KVCache":
+        """An empty cache with the dtype and device of ``like``."""
+        shape = (layers, batch, arena.size, heads, head_dim)
+        return cls(like.new_zeros(shape), like.new_zeros(shape))
+
+    def write(
+        self,
+        layer: int,
+        key: Float[Tensor, "batch rows heads head_dim"],
+        value: Float[Tensor, "batch rows heads head_dim"],
+        writes: tuple[Write, ...],
+    ) -> None:
+        """Put a pass's keys and values into their places."""
+        for rows, place in writes:
+            places = slice(place, place + rows.size)
+            self._keys[layer, :, places].copy_(key[:, rows.start : rows.stop])
+            self._values[layer, :, places].copy_(value[:, rows.start : rows.stop])
+
+    def layer(self, layer: int) -> tuple[Tensor, Tensor]:
+        """One layer's keys and values [batch, heads, places, head_dim]: views, not copies."""
+        return self._keys[layer].transpose(1, 2), self._values[layer].transpose(1, 2)
+
+    def fill(self, places: Span, number: float) -> None:
+        """Overwrite places in all layers: tests poison what must not be read."""
+        self._keys[:, :, places.start : places.stop] = number
+        self._values[:, :, places.start : places.stop] = number
+
+    def clone(self) -> "KVCache":
+        return KVCache(self._keys.clone(), self._values.clone())
+
+    @property
+    def num_bytes(self) -> int:
+        return 2 * self._keys.numel() * self._keys.element_size()
+
+    def is_equal(self, other: "KVCache", places: Span) -> bool:
+        """Whether two caches hold the same bits in these places."""
+        here = slice(places.start, places.stop)
+        return torch.equal(self._keys[:, :, here], other._keys[:, :, here]) and torch.equal(
+            self._values[:, :, here], other._values[:, :, here]
+        )

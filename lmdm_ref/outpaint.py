@@ -1,0 +1,88 @@
+"""Scheme 1, outpainting: the whole window is recomputed in every step.
+
+Paper, section 3: before each evaluation the context's frames are set to the clean audio noised to
+the current level, and the clean audio enters once more through B; nothing can be kept between steps.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lmdm_ref.arena import Span
+from lmdm_ref.conditioning import Conditioning
+from lmdm_ref.decoder import DiffusionDecoder, EncodedConditioning
+from lmdm_ref.geometry import Geometry
+from lmdm_ref.layers import Pass
+from lmdm_ref.plan import full_plan
+from lmdm_ref.sampler import Sampler, Velocity
+from lmdm_ref.stream import DiffusionStream, PromptPolicy
+
+Frames = Float[Tensor, "batch frames channels"]
+Noise = Float[Tensor, "draws batch frames channels"]
+
+
+@dataclass
+class OutpaintState:
+    """The newest ``context_frames`` clean frames, and the prompt."""
+
+    context: Frames
+    conditioning: EncodedConditioning
+
+    def clone(self) -> "OutpaintState":
+        return OutpaintState(self.context.clone(), self.conditioning)
+
+
+class Outpaint(DiffusionStream[OutpaintState]):
+    """The window [context | target], then the token, seen whole by everyone."""
+
+    def __init__(self, decoder: DiffusionDecoder, geometry: Geometry, sampler: Sampler) -> None:
+        super().__init__(decoder, geometry, sampler)
+        window = geometry.window_frames
+        self._pass = Pass(
+            rotary=decoder.rotary([*range(1, window + 1), 0]),
+            plan=full_plan(window + 1),
+            outputs=Span(geometry.context_frames, window),
+            cache=None,
+            writes=(),
+        )
+
+    @property
+    def noise_frames(self) -> int:
+        return self.geometry.window_frames
+
+    def prefill(self, context: Frames, conditioning: Conditioning) -> OutpaintState:
+        """The context must be exactly ``context_frames`` long."""
+        self.check(context, conditioning.batch, self.geometry.context_frames)
+        return OutpaintState(context, self.encode_prompt(conditioning))
+
+    def encode_context(self, state: OutpaintState) -> None:
+        """Nothing: the context is a part of every step."""
+
+    def velocity(self, noise: Noise, state: OutpaintState) -> Velocity:
+        decoder = self.decoder
+        clean = self.for_each_copy(state.context)
+        context_noise = self.for_each_copy(noise[0, :, : self.geometry.context_frames])
+        clean_rows = decoder.clean_rows(clean)
+
+        def evaluate(noisy: Tensor, sigma: float) -> Tensor:
+            context = (1 - sigma) * clean + sigma * context_noise
+            window = decoder.noisy_rows(torch.cat([context, noisy], dim=1))
+            window[:, : clean_rows.shape[1]] += clean_rows
+            hidden = torch.cat([window, decoder.token_row(sigma, state.conditioning)], dim=1)
+            return decoder.velocity(decoder.run(hidden, self._pass, state.conditioning), noisy)
+
+        return evaluate
+
+    def commit(self, block: Frames, state: OutpaintState) -> OutpaintState:
+        self.check(block, state.context.shape[0], self.geometry.block_frames)
+        context = torch.cat([state.context[:, block.shape[1] :], block], dim=1)
+        return OutpaintState(context, state.conditioning)
+
+    def change_prompt(
+        self, state: OutpaintState, conditioning: Conditioning, policy: PromptPolicy
+    ) -> OutpaintState:
+        """Either policy: nothing is encoded ahead, so the new prompt reaches everything."""
+        return OutpaintState(state.context, self.encode_prompt(conditioning))
+
