@@ -60,9 +60,7 @@ class BlockCausalState:
 
     def clone(self) -> "BlockCausalState":
         pending = None if self.pending is None else self.pending.clone()
-        return replace(
-            self, cache=self.cache.clone(), pending=pending, recent=self.recent.clone()
-        )
+        return replace(self, cache=self.cache.clone(), pending=pending, recent=self.recent.clone())
 
 
 class BlockCausal(DiffusionStream[BlockCausalState]):
@@ -124,9 +122,7 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
                 writes=self._target_writes(0, self._slot(target_index).start),
             )
             hidden = self._target_rows(noisy, sigma, state)
-            return self.decoder.velocity(
-                self.decoder.run(hidden, step, state.conditioning), noisy
-            )
+            return self.decoder.velocity(self.decoder.run(hidden, step, state.conditioning), noisy)
 
         return evaluate
 
@@ -169,9 +165,7 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
         )
         clean_rows = self.decoder.clean_rows(self.for_each_copy(state.pending))
         hidden = torch.cat([clean_rows, self._target_rows(noisy, sigma, state)], dim=1)
-        velocity = self.decoder.velocity(
-            self.decoder.run(hidden, fused, state.conditioning), noisy
-        )
+        velocity = self.decoder.velocity(self.decoder.run(hidden, fused, state.conditioning), noisy)
         state.num_encoded, state.pending = pending_index + 1, None
         return velocity
 

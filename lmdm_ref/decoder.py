@@ -44,6 +44,8 @@ class DiffusionDecoder(nn.Module):
     ``attend`` is the attention to use; it is never chosen here.
     """
 
+    inverse_frequencies: Tensor
+
     def __init__(self, config: DecoderConfig, attend: Attend = attend) -> None:
         super().__init__()
         width, channels = config.width, config.latent_channels
@@ -80,8 +82,11 @@ class DiffusionDecoder(nn.Module):
         seconds = self.seconds_out(
             functional.silu(self.seconds_in(conditioning.seconds.to(self.dtype)))
         )
-        layers = (layer.cross_attention.encode_text(text) for layer in self.layers)
-        return EncodedConditioning(tuple(layers), seconds)
+        keys = []
+        for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
+            keys.append(layer.cross_attention.encode_text(text))
+        return EncodedConditioning(tuple(keys), seconds)
 
     def noisy_rows(self, noisy: Frames) -> Hidden:
         """A(noisy): the hidden rows of frames at the current noise level."""
@@ -108,9 +113,7 @@ class DiffusionDecoder(nn.Module):
     def allocate_cache(self, arena: Arena, batch: int) -> KVCache:
         config = self.config
         like = self.sigma_features.weight.detach()
-        return KVCache.allocate(
-            arena, config.depth, batch, config.num_heads, config.head_dim, like
-        )
+        return KVCache.allocate(arena, config.depth, batch, config.num_heads, config.head_dim, like)
 
     def run(self, hidden: Hidden, run: Pass, conditioning: EncodedConditioning) -> Hidden:
         """The rows through all layers; gives those of ``run.outputs``."""

@@ -99,6 +99,4 @@ class EncoderDecoder(DiffusionStream[EncoderDecoderState]):
     ) -> EncoderDecoderState:
         """KEEP lets an encoded context stand for the block at hand; the next encodes it anyway."""
         is_kept = state.is_encoded and policy is PromptPolicy.KEEP
-        return replace(
-            state, conditioning=self.encode_prompt(conditioning), is_encoded=is_kept
-        )
+        return replace(state, conditioning=self.encode_prompt(conditioning), is_encoded=is_kept)

@@ -71,9 +71,7 @@ class CrossAttention(nn.Module):
         self.key_norm = _qk_norm(config)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def encode_text(
-        self, text: Float[Tensor, "batch tokens cross_width"]
-    ) -> tuple[Tensor, Tensor]:
+    def encode_text(self, text: Float[Tensor, "batch tokens cross_width"]) -> tuple[Tensor, Tensor]:
         """Keys and values [batch, key_heads, tokens, head_dim]: the same in every step."""
         key, value = self.key_value(text).unflatten(-1, (2, self.key_heads, -1)).unbind(2)
         return self.key_norm(key).transpose(1, 2), value.transpose(1, 2)

@@ -163,7 +163,9 @@ class OutpaintOracle(Oracle):
         context = self.geometry.context_frames
         clean = history[:, -context:]
         noised = (1 - sigma) * clean + sigma * noise[:, :context]
-        hidden = torch.cat([self.noisy_rows(noised) + self.clean_rows(clean), self.noisy_rows(noisy)], 1)
+        hidden = torch.cat(
+            [self.noisy_rows(noised) + self.clean_rows(clean), self.noisy_rows(noisy)], 1
+        )
         size = hidden.shape[1] + 1
         return Sequence(hidden, _window_positions(size), torch.ones(size, size, dtype=torch.bool))
 

@@ -64,12 +64,11 @@ class Outpaint(DiffusionStream[OutpaintState]):
         decoder = self.decoder
         clean = self.for_each_copy(state.context)
         context_noise = self.for_each_copy(noise[0, :, : self.geometry.context_frames])
-        clean_rows = decoder.clean_rows(clean)
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
             context = (1 - sigma) * clean + sigma * context_noise
             window = decoder.noisy_rows(torch.cat([context, noisy], dim=1))
-            window[:, : clean_rows.shape[1]] += clean_rows
+            window[:, : clean.shape[1]] += decoder.clean_rows(clean)
             hidden = torch.cat([window, decoder.token_row(sigma, state.conditioning)], dim=1)
             return decoder.velocity(decoder.run(hidden, self._pass, state.conditioning), noisy)
 
@@ -85,4 +84,3 @@ class Outpaint(DiffusionStream[OutpaintState]):
     ) -> OutpaintState:
         """Either policy: nothing is encoded ahead, so the new prompt reaches everything."""
         return OutpaintState(state.context, self.encode_prompt(conditioning))
-

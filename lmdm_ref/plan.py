@@ -49,7 +49,10 @@ def encoder_decoder_plan(geometry: Geometry) -> Plan:
     """One pass over the window: context sees context; target and token see everything."""
     context = Span(0, geometry.context_frames)
     everything = Span(0, geometry.window_frames + 1)
-    return (plan_row(context, [context]), plan_row(Span(context.stop, everything.stop), [everything]))
+    return (
+        plan_row(context, [context]),
+        plan_row(Span(context.stop, everything.stop), [everything]),
+    )
 
 
 def block_causal_plan(num_blocks: int, block_frames: int, visible_blocks: int) -> Plan:

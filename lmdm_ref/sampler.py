@@ -6,6 +6,7 @@ With x(σ) = (1 − σ)·clean + σ·noise, the clean estimate is ``noisy − si
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -42,7 +43,7 @@ class Sampler:
 def euler(velocity: Velocity, noise: Noise, sigmas: Sigmas) -> Frames:
     """Follow the velocity in straight pieces from noise to clean."""
     noisy = noise[0]
-    for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, following in pairwise(sigmas):
         noisy = noisy + (following - sigma) * velocity(noisy, sigma)
     return noisy
 
@@ -50,7 +51,7 @@ def euler(velocity: Velocity, noise: Noise, sigmas: Sigmas) -> Frames:
 def pingpong(velocity: Velocity, noise: Noise, sigmas: Sigmas) -> Frames:
     """Guess the clean block, then noise it afresh to the next level (paper, a3.7)."""
     noisy = noise[0]
-    for step, (sigma, following) in enumerate(zip(sigmas, sigmas[1:], strict=False), start=1):
+    for step, (sigma, following) in enumerate(pairwise(sigmas), start=1):
         denoised = noisy - sigma * velocity(noisy, sigma)
         if not following:
             return denoised
@@ -66,7 +67,7 @@ def pingpong_plus(
     x ← x̂(guided) + σ'·(ε' − x̂(unconditional)).
     """
     noisy = noise[0]
-    for step, (sigma, following) in enumerate(zip(sigmas, sigmas[1:], strict=False), start=1):
+    for step, (sigma, following) in enumerate(pairwise(sigmas), start=1):
         conditional, unconditional = velocities(noisy, sigma)
         guided_velocity = unconditional + guidance_scale * (conditional - unconditional)
         denoised = noisy - sigma * guided_velocity

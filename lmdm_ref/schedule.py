@@ -14,7 +14,7 @@ SHIFT_MAX = 1.15
 def linear_sigmas(num_steps: int) -> Sigmas:
     """Evenly spaced noise levels. Raises ValueError below one step."""
     _check_steps(num_steps)
-    return tuple(1 - step / num_steps for step in range(num_steps)) + (0.0,)
+    return (*(1 - step / num_steps for step in range(num_steps)), 0.0)
 
 
 def logsnr_sigmas(num_steps: int, low: float = -6.0, high: float = 2.0) -> Sigmas:

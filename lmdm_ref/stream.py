@@ -8,7 +8,7 @@ are named so that whoever measures can stand between them, and no timer has to l
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ class PromptPolicy(Enum):
     RE_ENCODE = "re-encode"
 
 
+@runtime_checkable
 class Stream(Protocol[State]):
     """Anything that makes blocks. A state passed to ``commit`` is used up by it."""
 
@@ -110,9 +111,7 @@ class DiffusionStream(ABC, Generic[State]):
         return clean if self.sampler.copies == 1 else torch.cat([clean] * self.sampler.copies)
 
 
-def stream_blocks(
-    stream: Stream[State], state: State, noises: Iterable[Noise]
-) -> Iterator[Frames]:
+def stream_blocks(stream: Stream[State], state: State, noises: Iterable[Noise]) -> Iterator[Frames]:
     """One block for each noise; each ``next()`` makes exactly one block and commits it."""
     for noise in noises:
         block = stream.denoise(noise, state)
@@ -130,4 +129,3 @@ def block_noise(
     channels = stream.decoder.config.latent_channels
     shape = (stream.sampler.draws, batch, stream.noise_frames, channels)
     return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
-

@@ -55,7 +55,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine, without a user, host or serial. ``unavailable`` says why a field is None."""
+    """The machine, without a user, host or serial.
+
+    ``unavailable`` says why a field is None or vague, by the field's name (``gpus[0].driver``).
+    """
 
     name: str
     os: str
@@ -78,7 +81,7 @@ class Ceiling:
     """What this machine can do at best, measured in the same process before the cells.
 
     ``flops_per_second``: a large matrix product in the run's dtype.
-    ``bytes_per_second``: reading a buffer far larger than the last-level cache.
+    ``bytes_per_second``: reading a written buffer far larger than the last-level cache.
     """
 
     dtype: str
@@ -194,8 +197,8 @@ class Summary:
     """Arithmetic on the measured (not the warm-up) blocks.
 
     ``rtf`` = Σ service seconds ÷ Σ audio seconds; ``rtf_model`` leaves the codec out of the service
-    seconds. ``stage_ms`` holds the median of each stage: context_encode, first_step, later_step,
-    denoise (all steps), commit, codec_decode, host. ``stage_share`` is each stage's part of all
+    seconds. ``stage_ms`` holds the median of each stage: context_encode, first_step, later_step
+    (the mean of a block's steps after the first), denoise (all steps), commit, codec_decode, host. ``stage_share`` is each stage's part of all
     service time: context_encode, denoise, commit, codec_decode, host; it sums to 1.
     """
 
@@ -208,9 +211,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Memory:
-    """Peak memory. CPU: resident set above the baseline taken before the model was built.
+    """Peak memory over the warm-up blocks.
 
-    CUDA has four different figures; each is None with its reason where it cannot be had.
+    ``rss_peak_bytes`` is the growth of the resident set above ``rss_baseline_bytes``, which was
+    taken before the model was built; weights that cells share are in each. CUDA has four different
+    figures: torch's two are peaks, the driver's two of the moment after the blocks. Each is None
+    with its reason where it cannot be had.
     """
 
     rss_peak_bytes: int | None
@@ -250,7 +256,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Audio:
-    """The WAV of one cell: the context, then the generated blocks."""
+    """The WAV of one cell: the context, then the generated blocks.
+
+    ``path`` is the file's name beside the record; ``peak`` and ``rms`` are those before
+    ``gain_db``, which brought the file to its level.
+    """
 
     path: str
     seconds: float
@@ -309,7 +319,7 @@ def from_json(text: str, name: str = "record") -> Record:
         raise RecordError(
             f"{name} is not whole JSON (line {error.lineno}: {error.msg}); was it cut off?"
         ) from error
-    except RecordError as error:
+    except ValueError as error:  # NaN, or a number too long to be one
         raise RecordError(f"{name}: {error}") from error
     if not isinstance(data, dict) or "schema_version" not in data:
         raise RecordError(f"{name}: expected an object with schema_version, got {_kind(data)}")

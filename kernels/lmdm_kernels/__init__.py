@@ -1,1 +1,5 @@
-"""Attention kernels shared by the streaming schemes."""
+"""Attention kernels shared by the streaming schemes; none in this version."""
+
+from lmdm_kernels.availability import why_unavailable
+
+__all__ = ["why_unavailable"]

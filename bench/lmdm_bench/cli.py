@@ -1,0 +1,286 @@
+"""The command ``lmdm-bench``: doctor, run, report.
+
+Exit codes: 0 all measured, 1 some cell did not end OK, 2 something given cannot be used (one
+sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept).
+"""
+
+import dataclasses
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from lmdm_bench import __version__
+from lmdm_bench.errors import InputError, UnsupportedError
+from lmdm_bench.record import Choice, Record, RecordError
+
+if TYPE_CHECKING:
+    # Only named here: torch takes seconds to import, and --help and bad options need none of it.
+    from lmdm_bench.audio import Samples
+    from lmdm_bench.session import Asked
+    from lmdm_bench.subjects import Request
+
+SOME_FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+PHRASE_SECONDS = 12.0
+BUSY_LOAD_SHARE = 0.5
+
+DTYPE_NAMES = {
+    "fp32": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+}
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _about(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Measures live music diffusion on this machine: will it keep up, and what does it cost?"""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what machine this is, what can be measured, and why anything cannot."""
+    from lmdm_bench.machine import abilities, describe_machine, describe_tool
+    from lmdm_bench.terminal import doctor_table
+
+    machine = describe_machine()
+    able = abilities(machine)
+    if as_json:
+        _print_json(
+            {
+                "tool": dataclasses.asdict(describe_tool()),
+                "machine": dataclasses.asdict(machine),
+                "abilities": [
+                    {"name": one.name, "is_possible": one.is_possible, "reason": one.reason}
+                    for one in able
+                ],
+            }
+        )
+    else:
+        Console().print(doctor_table(machine, able))
+
+
+@app.command()
+def run(
+    scheme: Annotated[
+        str, typer.Option(help="Schemes to compare, with commas.")
+    ] = "outpaint,encoder-decoder,block-causal",
+    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
+    context_frames: Annotated[int, typer.Option(help="Clean frames heard.")] = 192,
+    block_frames: Annotated[int, typer.Option(help="Frames made at a time.")] = 48,
+    steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
+    sampler: Annotated[str, typer.Option(help="pingpong, euler or pingpong++.")] = "pingpong",
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
+    blocks: Annotated[int, typer.Option(help="Measured blocks for each scheme.")] = 9,
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
+    input_file: Annotated[
+        Path | None, typer.Option("--input", help="Audio to continue; else a built-in phrase.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="stable-audio-tools weights; else random ones.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results; else runs/DATE-TIME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and order.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
+    ] = False,
+) -> None:
+    """Measure streaming schemes back to back on this machine."""
+    console = Console(stderr=as_json, highlight=False)
+    with _one_sentence():
+        from lmdm_bench import session, subjects
+        from lmdm_bench.out_folder import claimed
+
+        if blocks < 1:
+            raise InputError(f"blocks must be at least 1, got {blocks}")
+        device_choice, dtype_choice = _choose(device, dtype)
+        request = subjects.Request(
+            schemes=tuple(name.strip() for name in scheme.split(",") if name.strip()),
+            model=model,
+            context_frames=context_frames,
+            block_frames=block_frames,
+            steps=steps,
+            sampler=sampler,
+            guidance_scale=guidance,
+            dtype=dtype_choice.value,
+            device=device_choice.value,
+            attention=attention,
+            checkpoint=checkpoint,
+            seed=seed,
+        )
+        subjects.validate(request)
+        asked = session.Asked(
+            request=request,
+            num_blocks=blocks,
+            device=device_choice,
+            dtype=dtype_choice,
+            input_name=input_file.name if input_file else "built-in phrase",
+            input_samples=_samples(input_file, request),
+            command=_command(sys.argv[1:]),
+        )
+        folder = out or Path("runs") / f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+        with claimed(folder):
+            record = _measure_and_write(asked, folder, console)
+    if as_json:
+        from lmdm_bench.record import to_json
+
+        sys.stdout.write(to_json(record))
+    if record.settings.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if any(cell.status != "OK" for cell in record.cells):
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def report(
+    records: Annotated[list[Path], typer.Argument(help="record.json files.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the reports; else beside each record.")
+    ] = None,
+) -> None:
+    """Render records again: report.md, report.html and the figures."""
+    from lmdm_bench.record import load
+    from lmdm_bench.render import write_report
+    from lmdm_bench.terminal import results_table, stages_table
+
+    console = Console(highlight=False)
+    with _one_sentence():
+        loaded = [(path, load(path)) for path in records]
+        for path, record in loaded:
+            folder = _report_folder(path, out, is_alone=len(loaded) == 1)
+            folder.mkdir(parents=True, exist_ok=True)
+            written = write_report(record, folder)
+            console.print(results_table(record))
+            console.print(stages_table(record))
+            console.print(f"wrote {', '.join(one.name for one in written)} to {folder}")
+
+
+def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record:
+    from lmdm_bench import session
+    from lmdm_bench.out_folder import RECORD_NAME
+    from lmdm_bench.progress import shown_on
+    from lmdm_bench.record import save
+    from lmdm_bench.render import answer, write_report
+    from lmdm_bench.terminal import cost_card, results_table, stages_table
+
+    request = asked.request
+    _warn_if_busy(console)
+    console.print(
+        f"{request.model} in {asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}"
+    )
+    console.print("measuring what this machine can do at best")
+    ceiling = session.ceiling_for(request)
+    console.print(cost_card(session.predict(request, ceiling), ceiling))
+    with shown_on(console, len(request.schemes), asked.num_blocks) as progress:
+        record, generated = session.measure(asked, ceiling, progress)
+    record = session.with_audio(record, asked.input_samples, generated, folder)
+    save(record, folder / RECORD_NAME)
+    write_report(record, folder)
+    console.print(results_table(record))
+    console.print(stages_table(record))
+    console.print(Text(answer(record)))
+    console.print(f"record, report, figures and audio: {folder}")
+    return record
+
+
+def _choose(device: str, dtype: str) -> tuple[Choice, Choice]:
+    """Device and dtype with the reasons for them; raises InputError or UnsupportedError."""
+    from lmdm_bench import machine
+
+    if device == "auto":
+        device_choice = machine.pick_device()
+    else:
+        machine.check_device(device)
+        device_choice = Choice(device, "asked for")
+    isa = machine.describe_machine(device_choice.value).cpu_isa
+    if dtype == "auto":
+        return device_choice, machine.pick_dtype(device_choice.value, isa)
+    if dtype not in DTYPE_NAMES:
+        raise InputError(f"unknown dtype {dtype!r}; there are auto, fp32, bf16, fp16")
+    return device_choice, machine.check_dtype(DTYPE_NAMES[dtype], device_choice.value, isa)
+
+
+def _samples(input_file: Path | None, request: "Request") -> "Samples":
+    """The newest samples of the input, as many as the first context takes."""
+    from lmdm_bench import audio, session
+
+    rate, needed = session.sample_rate_hz(request), session.context_samples(request)
+    if input_file is not None:
+        return audio.load_audio(input_file, rate, needed)
+    return audio.phrase(rate, max(PHRASE_SECONDS, needed / rate))[:, -needed:]
+
+
+def _report_folder(path: Path, out: Path | None, is_alone: bool) -> Path:
+    if out is None:
+        return path.parent
+    # Every run calls its record record.json: several are told apart by their folders.
+    return out if is_alone else out / (path.stem if path.stem != "record" else path.parent.name)
+
+
+def _warn_if_busy(console: Console) -> None:
+    import psutil
+
+    share = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+    if share > BUSY_LOAD_SHARE:
+        console.print(f"note: this machine is busy (load {share:.1f} per core); figures may suffer")
+
+
+def _command(arguments: list[str]) -> str:
+    """The command as it can be shown: files by their names, without their folders."""
+    shown = [
+        Path(one).name if before in ("--input", "--checkpoint", "--out") else one
+        for before, one in zip(["", *arguments], arguments, strict=False)
+    ]
+    return shlex.join(["lmdm-bench", *shown])
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(data, indent=1) + "\n")
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """What the user can mend becomes one sentence on standard error, and exit code 2."""
+    try:
+        yield
+    except (InputError, UnsupportedError, RecordError) as error:
+        typer.echo(f"lmdm-bench: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"lmdm-bench: {where}{error.strerror or error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo("lmdm-bench: stopped before anything was measured", err=True)
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,151 @@
+"""What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
+
+Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to the table
+in the README. With ``--write`` that is done; without, a difference is shown and fails. The pages'
+figures have to be there, but their bytes are not compared: they vary with the drawing library.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from lmdm_bench import figures, render
+from lmdm_bench import format as shown
+from lmdm_bench.record import Record, RecordError, load, write_whole
+
+BEGIN = "<!-- results:begin -->"
+END = "<!-- results:end -->"
+HEADER = ("scheme", "machine", "dtype", *render.RESULTS_HEADER, "report")
+
+_NUM_TEXTS = 3
+_PAGE_MARK = "<!-- Rendered from data/"
+
+
+class PublishedError(Exception):
+    """Something that cannot be rendered at all, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One record, and the name that its page and its figures have."""
+
+    stem: str
+    record: Record
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, or write. Returns 0 where all agrees, else 1 with sentences on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m lmdm_bench.published", description=__doc__)
+    parser.add_argument("root", nargs="?", type=Path, default=Path(), help="the repository")
+    parser.add_argument("--write", action="store_true", help="render instead of comparing")
+    asked = parser.parse_args(arguments)
+    try:
+        published = records(asked.root)
+        if asked.write:
+            write(asked.root, published)
+        complaints = differences(asked.root, published)
+    except (PublishedError, RecordError, OSError) as error:
+        complaints = [str(error)]
+    for complaint in complaints:
+        sys.stderr.write(f"{complaint}\n")
+    return 1 if complaints else 0
+
+
+def records(root: Path) -> list[Published]:
+    """All records, by name. Raises RecordError on one that cannot be read."""
+    paths = sorted((root / "reports" / "data").glob("*.json"))
+    return [Published(path.stem, load(path)) for path in paths]
+
+
+def page(one: Published) -> str:
+    """The page of one record."""
+    mark = f"{_PAGE_MARK}{one.stem}.json by lmdm_bench.published: do not edit. -->"
+    return f"{mark}\n\n{render.markdown(one.record, f'figures/{one.stem}')}"
+
+
+def results(published: Sequence[Published]) -> str:
+    """The README's table: a row for each scheme on each machine."""
+    if not published:
+        return "Nothing has been measured yet."
+    rows = [row for one in published for row in _rows(one)]
+    return "\n".join(render.markdown_rows(HEADER, rows, _NUM_TEXTS))
+
+
+def readme(text: str, table: str) -> str:
+    """The README with the table between its two marks. Raises PublishedError if they are not so."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise PublishedError(f"README.md should have {BEGIN} and then {END}, once each")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def write(root: Path, published: Sequence[Published]) -> None:
+    """Write every page, figure and the README's table, each file whole."""
+    for path, text in _texts(root, published):
+        write_whole(path, text.encode())
+    for one in published:
+        folder = root / "reports" / "figures" / one.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in render.pngs(one.record).items():
+            write_whole(folder / f"{name}.png", content)
+
+
+def differences(root: Path, published: Sequence[Published]) -> list[str]:
+    """A sentence, and a diff where there is one, for whatever on disk is not what it should be."""
+    found: list[str] = []
+    for path, wanted in _texts(root, published):
+        name = path.relative_to(root).as_posix()
+        actual = path.read_text(encoding="utf-8") if path.exists() else None
+        if actual is None:
+            found.append(f"{name} is missing; --write renders it.")
+        elif actual != wanted:
+            diff = difflib.unified_diff(
+                actual.splitlines(), wanted.splitlines(), name, f"{name}, rendered", lineterm=""
+            )
+            found.append(
+                "\n".join([f"{name} is not what its records render to; --write renders it.", *diff])
+            )
+    for one in published:
+        folder = root / "reports" / "figures" / one.stem
+        found += [
+            f"{(folder / name).relative_to(root).as_posix()}.png is missing; --write renders it."
+            for name in figures.FIGURES
+            if not (folder / f"{name}.png").is_file()
+        ]
+    return found + _orphans(root, {one.stem for one in published})
+
+
+def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]:
+    """Every text that is rendered, and where it belongs."""
+    texts = [(root / "reports" / f"{one.stem}.md", page(one)) for one in published]
+    path = root / "README.md"
+    return [*texts, (path, readme(path.read_text(encoding="utf-8"), results(published)))]
+
+
+def _orphans(root: Path, stems: set[str]) -> list[str]:
+    """Pages whose record is gone: a figure without evidence."""
+    return [
+        f"{path.relative_to(root).as_posix()} was rendered from a record that is gone; remove it."
+        for path in sorted((root / "reports").glob("*.md"))
+        if path.stem not in stems and path.read_text(encoding="utf-8").startswith(_PAGE_MARK)
+    ]
+
+
+def _rows(one: Published) -> list[tuple[str, ...]]:
+    names = shown.names([cell.workload for cell in one.record.cells])
+    link = f"[{one.record.created[:10]}](reports/{quote(one.stem)}.md)"
+    rows = []
+    for name, cell in zip(names, one.record.cells, strict=True):
+        told = render.results_cells(cell)
+        words = (name, one.record.machine.name, cell.workload.dtype)
+        figures_told = told if cell.summary else (cell.status, *told[1:])
+        rows.append((*map(render.escaped, (*words, *figures_told)), link))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

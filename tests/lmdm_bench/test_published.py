@@ -1,0 +1,133 @@
+import pytest
+
+import records
+from lmdm_bench import figures, published
+from lmdm_bench.record import save
+
+README = f"# A title\n\nBefore.\n\n{published.BEGIN}\nstale\n{published.END}\n\nAfter.\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository with two records and nothing rendered."""
+    (tmp_path / "reports" / "data").mkdir(parents=True)
+    (tmp_path / "README.md").write_text(README)
+    save(records.all_ok(), tmp_path / "reports" / "data" / "schemes_epyc_20260314.json")
+    save(records.one_oom(), tmp_path / "reports" / "data" / "schemes_small_20260314.json")
+    return tmp_path
+
+
+@pytest.fixture
+def written(root, monkeypatch):
+    """The same, rendered; drawing is tested elsewhere."""
+    pngs = {name: b"\x89PNG" for name in figures.FIGURES}
+    monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
+    assert published.main([str(root), "--write"]) == 0
+    return root
+
+
+def test_what_was_written_agrees(written, capsys):
+    assert published.main([str(written)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_writing_draws_the_figures_that_the_pages_show(root):
+    assert published.main([str(root), "--write"]) == 0
+    page = (root / "reports" / "schemes_epyc_20260314.md").read_text()
+    for name in figures.FIGURES:
+        assert f"](figures/schemes_epyc_20260314/{name}.png)" in page
+        path = root / "reports" / "figures" / "schemes_epyc_20260314" / f"{name}.png"
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_rendered_yet_is_a_difference(root, capsys):
+    assert published.main([str(root)]) == 1
+    told = capsys.readouterr().err
+    assert "reports/schemes_epyc_20260314.md is missing" in told
+    assert "reports/figures/schemes_small_20260314/waterfall.png is missing" in told
+    assert "-stale" in told
+
+
+def test_comparing_writes_nothing(root):
+    before = sorted(root.rglob("*"))
+    published.main([str(root)])
+    assert sorted(root.rglob("*")) == before and (root / "README.md").read_text() == README
+
+
+def test_a_page_edited_by_hand_is_shown_as_a_diff(written, capsys):
+    path = written / "reports" / "schemes_epyc_20260314.md"
+    path.write_text(path.read_text().replace("does not keep up", "keeps up"))
+    assert published.main([str(written)]) == 1
+    told = capsys.readouterr().err
+    assert "schemes_epyc_20260314.md is not what its records render to" in told
+    assert "\n+outpaint does not keep up" in told and "\n-outpaint keeps up" in told
+
+
+def test_a_figure_in_the_readme_that_is_not_measured_is_found(written, capsys):
+    path = written / "README.md"
+    path.write_text(path.read_text().replace("0.87 [", "0.37 ["))
+    assert published.main([str(written)]) == 1
+    assert "README.md is not what" in capsys.readouterr().err
+
+
+def test_the_rest_of_the_readme_is_left_alone(written):
+    text = (written / "README.md").read_text()
+    assert text.startswith("# A title\n\nBefore.\n\n") and text.endswith("\n\nAfter.\n")
+    assert "stale" not in text
+
+
+def test_the_readme_has_a_row_for_each_scheme_on_each_machine(written):
+    text = (written / "README.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 3 + 3
+    assert len({line.count("|") for line in rows}) == 1
+    assert rows[2].endswith("| [2026-03-14](reports/schemes_epyc_20260314.md) |")
+    assert "n/a (needs 72 blocks)" in rows[2] and "1.71 [1.69, 1.72]" in rows[2]
+    failed = [line for line in rows if "OOM" in line]
+    assert len(failed) == 1 and "GiB |" not in failed[0]
+
+
+def test_the_bytes_of_a_figure_are_not_compared_but_it_has_to_be_there(written):
+    path = written / "reports" / "figures" / "schemes_epyc_20260314" / "waterfall.png"
+    path.write_bytes(b"drawn by another version")
+    assert published.main([str(written)]) == 0
+    path.unlink()
+    assert published.main([str(written)]) == 1
+
+
+def test_a_page_whose_record_is_gone_is_found_and_other_pages_are_not(written, capsys):
+    (written / "reports" / "log.md").write_text("# Log\n")
+    assert published.main([str(written)]) == 0
+    (written / "reports" / "data" / "schemes_small_20260314.json").unlink()
+    assert published.main([str(written), "--write"]) == 1
+    assert "schemes_small_20260314.md was rendered from a record that is gone" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["no marks", published.BEGIN, f"{published.END}{published.BEGIN}", README * 2]
+)
+def test_a_readme_without_its_marks_is_refused_in_a_sentence(root, capsys, text):
+    (root / "README.md").write_text(text)
+    assert published.main([str(root), "--write"]) == 1
+    assert "README.md should have" in capsys.readouterr().err
+    assert (root / "README.md").read_text() == text
+
+
+def test_a_broken_record_is_a_sentence_that_names_it(root, capsys):
+    (root / "reports" / "data" / "broken.json").write_text("{")
+    assert published.main([str(root)]) == 1
+    told = capsys.readouterr().err
+    assert "broken.json" in told and "Traceback" not in told
+
+
+def test_a_folder_without_a_readme_is_a_sentence(tmp_path, capsys):
+    assert published.main([str(tmp_path)]) == 1
+    assert "README.md" in capsys.readouterr().err
+
+
+def test_a_repository_without_records_says_that_nothing_was_measured(tmp_path):
+    (tmp_path / "README.md").write_text(README)
+    assert published.main([str(tmp_path), "--write"]) == 0
+    assert "Nothing has been measured yet." in (tmp_path / "README.md").read_text()

@@ -1,0 +1,87 @@
+import copy
+
+import pytest
+import torch
+from helpers import WINDOW, assert_within_budget, seeded, tiny_conditioning, tiny_decoder
+from helpers import tiny_latents as latents
+from torch import nn
+
+from lmdm_ref.encoder_decoder import EncoderDecoder
+from lmdm_ref.linear import LAYOUT_ROWS, PackedLinear, pack_linears, why_not_packed
+from lmdm_ref.oracle import EncoderDecoderOracle
+from lmdm_ref.sampler import euler_sampler
+from lmdm_ref.schedule import linear_sigmas
+
+needs_packing = pytest.mark.skipif(
+    why_not_packed(torch.empty(1)) is not None, reason=f"{why_not_packed(torch.empty(1))}"
+)
+
+
+def linear(dtype: torch.dtype, bias: bool) -> nn.Linear:
+    plain = nn.Linear(24, 40, bias=bias, dtype=dtype)
+    for index, parameter in enumerate(plain.parameters()):
+        parameter.copy_(seeded(index, *parameter.shape))
+    return plain
+
+
+@needs_packing
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 7, LAYOUT_ROWS, LAYOUT_ROWS + 1])
+def test_packed_layer_is_as_exact_as_the_plain_one(
+    dtype: torch.dtype, bias: bool, rows: int
+) -> None:
+    plain = linear(dtype, bias)
+    hidden = seeded(9, 2, rows, 24).to(dtype)
+    truth = hidden.double() @ plain.weight.double().mT
+    if plain.bias is not None:
+        truth = truth + plain.bias.double()
+    packed = PackedLinear(plain)(hidden)
+    assert packed.dtype == dtype
+    assert_within_budget(packed, plain(hidden), truth)
+
+
+@needs_packing
+def test_packed_stream_stays_within_the_float32_budget() -> None:
+    decoder = tiny_decoder(dtype=torch.float32)
+    sampler = euler_sampler(linear_sigmas(2))
+    truth = EncoderDecoderOracle(decoder, WINDOW, sampler)
+    reference = EncoderDecoderOracle(decoder, WINDOW, sampler, torch.float32)
+    packed = copy.deepcopy(decoder)
+    pack_linears(packed)
+    stream = EncoderDecoder(packed, WINDOW, sampler)
+    history = latents(2, WINDOW.context_frames).float()
+    noise = seeded(1, 1, 2, WINDOW.block_frames, decoder.config.latent_channels).float()
+    prompt = tiny_conditioning(2)
+    block = stream.denoise(noise, stream.prefill(history, prompt))
+    assert_within_budget(
+        block, reference.block(noise, history, prompt), truth.block(noise, history, prompt)
+    )
+
+
+@needs_packing
+def test_every_linear_layer_is_packed_and_counted() -> None:
+    decoder = tiny_decoder(dtype=torch.float32)
+    before = sum(isinstance(one, nn.Linear) for one in decoder.modules())
+    assert pack_linears(decoder) == before > 0
+    assert not any(isinstance(one, nn.Linear) for one in decoder.modules())
+    assert sum(isinstance(one, PackedLinear) for one in decoder.modules()) == before
+    assert pack_linears(decoder) == 0
+
+
+def test_float64_and_half_are_refused_with_the_reason() -> None:
+    for dtype in (torch.float64, torch.float16):
+        with pytest.raises(ValueError, match=f"takes float32 and bfloat16, not {dtype}"):
+            pack_linears(nn.Sequential(linear(dtype, bias=True)))
+
+
+def test_weights_that_are_not_on_the_cpu_are_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match="weights are on meta; .* layout is for CPUs"):
+        pack_linears(nn.Sequential(nn.Linear(2, 2, device="meta")))
+
+
+def test_refused_layer_is_left_as_it_was() -> None:
+    module = nn.Sequential(linear(torch.float64, bias=False))
+    with pytest.raises(ValueError, match="cannot be packed"):
+        pack_linears(module)
+    assert isinstance(module[0], nn.Linear)
