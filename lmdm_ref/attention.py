@@ -10,8 +10,8 @@ from torch.nn import functional
 from lmdm_ref.arena import Span
 from lmdm_ref.plan import Plan
 
-# ``attend(query, key, value, plan)``: query rows are the plan's queries in order, key and value rows
-# the places that its key spans name; there may be fewer key heads than query heads (grouped).
+# ``attend(query, key, value, plan)``: query rows are the plan's queries in order, key and value
+# rows the places that its key spans name; key heads may be fewer than query heads (grouped).
 Attend = Callable[[Tensor, Tensor, Tensor, Plan], Tensor]
 
 

@@ -137,7 +137,7 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
     def change_prompt(
         self, state: BlockCausalState, conditioning: Conditioning, policy: PromptPolicy
     ) -> BlockCausalState:
-        """KEEP: cached blocks stay as they were heard. RE_ENCODE: prefilled anew from ``recent``."""
+        """KEEP: cached blocks stay as they were heard. RE_ENCODE: ``recent`` is prefilled anew."""
         if policy is PromptPolicy.RE_ENCODE:
             return self.prefill(state.recent, conditioning)
         return replace(state, conditioning=self.encode_prompt(conditioning))

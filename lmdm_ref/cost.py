@@ -13,8 +13,8 @@ from lmdm_ref.geometry import Geometry
 from lmdm_ref.plan import (
     Plan,
     crop_plan,
-    fused_commit_plan,
     full_plan,
+    fused_commit_plan,
     num_pairs,
     ring_commit_plan,
     ring_step_plan,

@@ -1,8 +1,8 @@
 """The diffusion transformer: rows in, velocity out.
 
 Routing (paper, section 4.1; design.md §4): the first hidden state of a context row is
-``B(mask, clean)`` and of a target row ``A(noisy)``, where A is the base model's input projection and
-B one bias-free map from 1 + 64 channels. Outpainting, the old way, adds both on context rows.
+``B(mask, clean)`` and of a target row ``A(noisy)``, where A is the base model's input projection
+and B one bias-free map from 1 + 64 channels. Outpainting, the old way, adds both on context rows.
 Which rows go into one run, and whom they see, is the schemes' business.
 """
 

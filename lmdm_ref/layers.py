@@ -1,13 +1,12 @@
 """One layer of the decoder: norms, self-attention, cross-attention and gated feed-forward.
 
 The shapes and the order of operations are those of stable-audio-tools' transformer (pre-norm, no
-biases in attention, LayerNorm of queries and keys where the model has it, SwiGLU); ``tox -e parity``
-proves the equality.
+biases in attention, LayerNorm of queries and keys where the model has it, SwiGLU); ``tox -e
+parity`` proves the equality.
 """
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +14,7 @@ from torch.nn import functional
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend
 from lmdm_ref.cache import KVCache, Write
-from lmdm_ref.plan import Plan, full_plan, plan_row
+from lmdm_ref.plan import Plan, plan_row
 from lmdm_ref.presets import DecoderConfig
 from lmdm_ref.rotary import Rotary, rotate
 

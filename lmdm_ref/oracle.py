@@ -184,7 +184,7 @@ class EncoderDecoderOracle(Oracle):
 
 
 class BlockCausalOracle(Oracle):
-    """The whole history: a block sees itself and ``visible_blocks`` before it; the token is last."""
+    """The whole history: a block sees itself and ``visible_blocks`` before; the token is last."""
 
     name = "one pass over the whole history, banded by blocks"
 

@@ -1,7 +1,8 @@
 """Scheme 1, outpainting: the whole window is recomputed in every step.
 
 Paper, section 3: before each evaluation the context's frames are set to the clean audio noised to
-the current level, and the clean audio enters once more through B; nothing can be kept between steps.
+the current level, and the clean audio enters once more through B; no step leaves anything to the
+next.
 """
 
 from dataclasses import dataclass

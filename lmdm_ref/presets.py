@@ -1,7 +1,7 @@
 """How big the models are: decoder and codec sizes by name (no torch).
 
 Figures: the configurations that Stable Audio Open Small, Stable Audio Open 1.0 and their Oobleck
-codec are published with, in the names of stable-audio-tools (see ``checkpoint.py`` for the mapping).
+codec are published with (``checkpoint.py`` maps the names of stable-audio-tools to ours).
 """
 
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class DecoderConfig:
 
     @property
     def num_cross_heads(self) -> int:
-        """Key and value heads of cross-attention; fewer than ``num_heads`` means grouped queries."""
+        """Cross-attention's key and value heads; fewer than ``num_heads``: grouped queries."""
         return self.cross_width // self.head_dim
 
     def __post_init__(self) -> None:

@@ -198,8 +198,9 @@ class Summary:
 
     ``rtf`` = Σ service seconds ÷ Σ audio seconds; ``rtf_model`` leaves the codec out of the service
     seconds. ``stage_ms`` holds the median of each stage: context_encode, first_step, later_step
-    (the mean of a block's steps after the first), denoise (all steps), commit, codec_decode, host. ``stage_share`` is each stage's part of all
-    service time: context_encode, denoise, commit, codec_decode, host; it sums to 1.
+    (the mean of a block's steps after the first), denoise (all steps), commit, codec_decode, host.
+    ``stage_share`` is each stage's part of all service time: context_encode, denoise, commit,
+    codec_decode, host; it sums to 1.
     """
 
     service_ms: ServiceTimes

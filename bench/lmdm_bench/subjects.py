@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lmdm_kernels
-import lmdm_ref
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+import lmdm_kernels
+import lmdm_ref
 from lmdm_bench.clock import Stopwatch
 from lmdm_bench.errors import InputError, UnsupportedError
 from lmdm_bench.record import Ceiling, Check, Choice, Cost, Workload
@@ -26,8 +26,8 @@ Samples = npt.NDArray[np.float32]
 CHECK_DEPTH = 2
 CHECK_STEPS = 2
 CHECK_BLOCKS = 2
-# A block may differ from the truth by twice what plain PyTorch in the same dtype differs, and by one
-# rounding of the largest value (the rule of flash-attention's tests).
+# A block may differ from the truth by twice what plain PyTorch in the same dtype differs, and by
+# one rounding of the largest value (the rule of flash-attention's tests).
 BUDGET_FACTOR = 2.0
 
 MS_PER_SECOND = 1e3
