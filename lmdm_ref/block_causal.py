@@ -35,7 +35,7 @@ from lmdm_ref.sampler import Sampler, Velocity
 from lmdm_ref.stream import DiffusionStream, PromptPolicy
 
 Frames = Float[Tensor, "batch frames channels"]
-Noise = Float[Tensor, "draws batch frames channels"]
+Noise = Float[Tensor, "draws batch noise_frames channels"]
 
 
 @dataclass
@@ -51,7 +51,7 @@ class BlockCausalState:
     conditioning: EncodedConditioning
     num_encoded: int
     pending: Frames | None
-    recent: Frames
+    recent: Float[Tensor, "batch recent_frames channels"]
 
     @property
     def target_index(self) -> int:
@@ -226,6 +226,6 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
         frames = self._block_positions(target_index)
         return [*frames, max(0, frames.start - 1 - self.geometry.context_frames)]
 
-    def _newest(self, clean: Frames) -> Frames:
+    def _newest(self, clean: Frames) -> Float[Tensor, "batch recent_frames channels"]:
         """As many of the newest frames as the ring can hold."""
         return clean[:, -self.arena.num_slots * self.geometry.block_frames :]

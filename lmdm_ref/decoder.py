@@ -18,7 +18,7 @@ from lmdm_ref.arena import Arena, Span
 from lmdm_ref.attention import Attend, attend
 from lmdm_ref.cache import KVCache
 from lmdm_ref.conditioning import Conditioning, FourierFeatures
-from lmdm_ref.layers import DecoderLayer, Hidden, Pass
+from lmdm_ref.layers import DecoderLayer, Hidden, Outputs, Pass
 from lmdm_ref.plan import crop_plan
 from lmdm_ref.presets import DecoderConfig
 from lmdm_ref.rotary import Rotary, inverse_frequencies, rotary_angles
@@ -115,7 +115,7 @@ class DiffusionDecoder(nn.Module):
         like = self.sigma_features.weight.detach()
         return KVCache.allocate(arena, config.depth, batch, config.num_heads, config.head_dim, like)
 
-    def run(self, hidden: Hidden, run: Pass, conditioning: EncodedConditioning) -> Hidden:
+    def run(self, hidden: Hidden, run: Pass, conditioning: EncodedConditioning) -> Outputs:
         """The rows through all layers; gives those of ``run.outputs``."""
         final = replace(run, plan=crop_plan(run.plan, run.outputs))
         body = replace(run, outputs=Span(0, hidden.shape[1]))

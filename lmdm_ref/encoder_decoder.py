@@ -21,7 +21,7 @@ from lmdm_ref.sampler import Sampler, Velocity
 from lmdm_ref.stream import DiffusionStream, PromptPolicy
 
 Frames = Float[Tensor, "batch frames channels"]
-Noise = Float[Tensor, "draws batch frames channels"]
+Noise = Float[Tensor, "draws batch noise_frames channels"]
 
 
 @dataclass

@@ -22,6 +22,7 @@ NORM_EPSILON = 1e-5
 QK_NORM_EPSILON = 1e-6
 
 Hidden = Float[Tensor, "batch rows width"]
+Outputs = Float[Tensor, "batch outputs width"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class DecoderLayer(nn.Module):
         text: tuple[Tensor, Tensor],
         run: Pass,
         attend: Attend,
-    ) -> Hidden:
+    ) -> Outputs:
         """The rows ``run.outputs`` after this layer; all rows' keys go into the cache."""
         query, key, value = self.self_attention.project(self.self_norm(hidden), run.rotary)
         if run.cache is None:

@@ -22,7 +22,9 @@ from lmdm_ref.geometry import Geometry
 from lmdm_ref.sampler import Sampler
 
 Frames = Float[Tensor, "batch frames channels"]
-Noise = Float[Tensor, "draws batch frames channels"]
+History = Float[Tensor, "batch heard_frames channels"]
+Noise = Float[Tensor, "draws batch noise_frames channels"]
+NoiseFrames = Float[Tensor, "batch noise_frames channels"]
 Matrix = Callable[[str], Tensor]
 
 NORM_EPSILON = 1e-5
@@ -33,7 +35,7 @@ QK_NORM_EPSILON = 1e-6
 class Sequence:
     """The rows of one dense pass: first hidden states, positions, and who sees whom."""
 
-    hidden: Float[Tensor, "batch rows width"]
+    hidden: Float[Tensor, "batch hidden_rows width"]  # without or with the token's
     positions: Int[Tensor, " rows"]
     mask: Bool[Tensor, "rows rows"]
 
@@ -58,7 +60,7 @@ class Oracle:
         self._weights = {name: one.detach().to(dtype) for name, one in decoder.named_parameters()}
         self._frequencies = decoder.inverse_frequencies.double()
 
-    def block(self, noise: Noise, history: Frames, conditioning: Conditioning) -> Frames:
+    def block(self, noise: Noise, history: History, conditioning: Conditioning) -> Frames:
         """The block that follows ``history`` (all clean frames so far) for this noise."""
         conditioning = conditioning if self.sampler.copies == 1 else _doubled(conditioning)
         repeat = (self.sampler.copies, 1, 1)
@@ -75,7 +77,7 @@ class Oracle:
 
         return self.sampler.sample(velocity, target_noise)
 
-    def rows(self, noisy: Frames, sigma: float, history: Frames, noise: Frames) -> Sequence:
+    def rows(self, noisy: Frames, sigma: float, history: History, noise: NoiseFrames) -> Sequence:
         """The scheme: all rows but the token's, with positions and mask that include it."""
         raise NotImplementedError
 
@@ -159,7 +161,7 @@ class OutpaintOracle(Oracle):
 
     name = "one pass over the window, full attention"
 
-    def rows(self, noisy: Frames, sigma: float, history: Frames, noise: Frames) -> Sequence:
+    def rows(self, noisy: Frames, sigma: float, history: History, noise: NoiseFrames) -> Sequence:
         context = self.geometry.context_frames
         clean = history[:, -context:]
         noised = (1 - sigma) * clean + sigma * noise[:, :context]
@@ -175,7 +177,7 @@ class EncoderDecoderOracle(Oracle):
 
     name = "one pass over the window, context blind to the target"
 
-    def rows(self, noisy: Frames, sigma: float, history: Frames, noise: Frames) -> Sequence:
+    def rows(self, noisy: Frames, sigma: float, history: History, noise: NoiseFrames) -> Sequence:
         context = self.geometry.context_frames
         hidden = torch.cat([self.clean_rows(history[:, -context:]), self.noisy_rows(noisy)], 1)
         size = hidden.shape[1] + 1
@@ -199,7 +201,7 @@ class BlockCausalOracle(Oracle):
         super().__init__(decoder, geometry, sampler, dtype)
         self.visible_blocks = visible_blocks or geometry.context_blocks
 
-    def rows(self, noisy: Frames, sigma: float, history: Frames, noise: Frames) -> Sequence:
+    def rows(self, noisy: Frames, sigma: float, history: History, noise: NoiseFrames) -> Sequence:
         hidden = torch.cat([self.clean_rows(history), self.noisy_rows(noisy)], 1)
         heard, block = history.shape[1], self.geometry.block_frames
         positions = torch.arange(1, hidden.shape[1] + 2)

@@ -20,7 +20,8 @@ from lmdm_ref.geometry import Geometry
 from lmdm_ref.sampler import Sampler, Velocity
 
 Frames = Float[Tensor, "batch frames channels"]
-Noise = Float[Tensor, "draws batch frames channels"]
+Noise = Float[Tensor, "draws batch noise_frames channels"]
+TargetNoise = Float[Tensor, "draws batch frames channels"]
 State = TypeVar("State")
 
 
@@ -88,7 +89,7 @@ class DiffusionStream(ABC, Generic[State]):
         self.encode_context(state)
         return self.sampler.sample(self.velocity(noise, state), self.target_noise(noise))
 
-    def target_noise(self, noise: Noise) -> Noise:
+    def target_noise(self, noise: Noise) -> TargetNoise:
         """The part of a block's noise from which the target is made."""
         return noise[:, :, -self.geometry.block_frames :]
 
@@ -106,7 +107,7 @@ class DiffusionStream(ABC, Generic[State]):
         if list(latents.shape) != expected:
             raise ValueError(f"expected latents {expected}, got {list(latents.shape)}")
 
-    def for_each_copy(self, clean: Frames) -> Frames:
+    def for_each_copy(self, clean: Frames) -> Float[Tensor, "rows frames channels"]:
         """Clean frames once for each batch row that the sampler evaluates."""
         return clean if self.sampler.copies == 1 else torch.cat([clean] * self.sampler.copies)
 

@@ -18,7 +18,8 @@ def claimed(folder: Path) -> Iterator[Path]:
     """A folder that can be written to and that no other run is using.
 
     Raises InputError where it cannot be had, or where it holds a record already: results are not
-    overwritten. Folders that were made for it are removed again if they stay empty.
+    overwritten. After a failure the files that came meanwhile are removed again, and so are folders
+    that were made for it if they stay empty.
     """
     if (folder / RECORD_NAME).exists():
         raise InputError(f"{folder} already holds a record; name another folder with --out")
@@ -26,8 +27,13 @@ def claimed(folder: Path) -> Iterator[Path]:
     claim = folder / _CLAIM_NAME
     try:
         _claim(claim)
+        before = set(folder.iterdir())
         try:
             yield folder
+        except BaseException:
+            for path in set(folder.iterdir()) - before:
+                path.unlink()
+            raise
         finally:
             claim.unlink(missing_ok=True)
     finally:

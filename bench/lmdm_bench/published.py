@@ -1,7 +1,7 @@
 """What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
 
-Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to the table
-in the README. With ``--write`` that is done; without, a difference is shown and fails. The pages'
+Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to a table in
+the README; each ``reports/peer/*.json`` to a table beside the peer's figures there. With ``--write`` that is done; without, a difference is shown and fails. The pages'
 figures have to be there, but their bytes are not compared: they vary with the drawing library.
 """
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lmdm_bench import figures, render
+from lmdm_bench import figures, peer, render
 from lmdm_bench import format as shown
-from lmdm_bench.record import Record, RecordError, load, write_whole
+from lmdm_bench.record import Record, RecordError, load, parse, write_whole
 
-BEGIN = "<!-- results:begin -->"
-END = "<!-- results:end -->"
+NOTHING = "Nothing has been measured yet."
 HEADER = ("scheme", "machine", "dtype", *render.RESULTS_HEADER, "report")
 
 _NUM_TEXTS = 3
+_NUM_PEER_TEXTS = 2
 _PAGE_MARK = "<!-- Rendered from data/"
 
 
@@ -35,6 +35,22 @@ class Published:
 
     stem: str
     record: Record
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of the README that is rendered: what stands between its two marks."""
+
+    name: str
+    text: str
+
+    @property
+    def begin(self) -> str:
+        return f"<!-- {self.name}:begin -->"
+
+    @property
+    def end(self) -> str:
+        return f"<!-- {self.name}:end -->"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,17 +86,26 @@ def page(one: Published) -> str:
 def results(published: Sequence[Published]) -> str:
     """The README's table: a row for each scheme on each machine."""
     if not published:
-        return "Nothing has been measured yet."
+        return NOTHING
     rows = [row for one in published for row in _rows(one)]
     return "\n".join(render.markdown_rows(HEADER, rows, _NUM_TEXTS))
 
 
-def readme(text: str, table: str) -> str:
-    """The README with the table between its two marks. Raises PublishedError if they are not so."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise PublishedError(f"README.md should have {BEGIN} and then {END}, once each")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+def beside_peer(root: Path) -> str:
+    """The README's tables of our full pass beside the peer's: one for each machine."""
+    tables = [_peer_table(path) for path in sorted((root / "reports" / "peer").glob("*.json"))]
+    return "\n\n".join(tables) or NOTHING
+
+
+def readme(text: str, places: Sequence[Place]) -> str:
+    """The README with each place filled. Raises PublishedError if its marks are not once each."""
+    for place in places:
+        begin, end = place.begin, place.end
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise PublishedError(f"README.md should have {begin} and then {end}, once each")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{place.text}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def write(root: Path, published: Sequence[Published]) -> None:
@@ -123,7 +148,8 @@ def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]
     """Every text that is rendered, and where it belongs."""
     texts = [(root / "reports" / f"{one.stem}.md", page(one)) for one in published]
     path = root / "README.md"
-    return [*texts, (path, readme(path.read_text(encoding="utf-8"), results(published)))]
+    places = [Place("results", results(published)), Place("peer", beside_peer(root))]
+    return [*texts, (path, readme(path.read_text(encoding="utf-8"), places))]
 
 
 def _orphans(root: Path, stems: set[str]) -> list[str]:
@@ -145,6 +171,18 @@ def _rows(one: Published) -> list[tuple[str, ...]]:
         figures_told = told if cell.summary else (cell.status, *told[1:])
         rows.append((*map(render.escaped, (*words, *figures_told)), link))
     return rows
+
+
+def _peer_table(path: Path) -> str:
+    record: peer.PeerRecord = parse(
+        peer.PeerRecord, path.read_text(encoding="utf-8"), path.as_posix()
+    )
+    caption = (
+        f"{record.peer} and this package on {record.machine.name}, {record.created[:10]}, "
+        f"`{record.command}`:"
+    )
+    table = render.markdown_rows(peer.HEADER, peer.rows(record), _NUM_PEER_TEXTS)
+    return "\n".join([caption, "", *table])
 
 
 if __name__ == "__main__":

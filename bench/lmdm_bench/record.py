@@ -304,8 +304,8 @@ class Record:
     cells: tuple[Cell, ...]
 
 
-def to_json(record: Record) -> str:
-    """The record as indented JSON. Raises RecordError on NaN or infinity."""
+def to_json(record: Any) -> str:
+    """A record (any frozen dataclass) as indented JSON. Raises RecordError on NaN or infinity."""
     try:
         return json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
     except ValueError as error:
@@ -314,6 +314,12 @@ def to_json(record: Record) -> str:
 
 def from_json(text: str, name: str = "record") -> Record:
     """The record that ``to_json`` wrote. Raises RecordError naming the file and the field."""
+    record: Record = parse(Record, text, name)
+    return record
+
+
+def parse(kind: type, text: str, name: str) -> Any:
+    """JSON text with a ``schema_version`` as the frozen dataclass ``kind``; see ``from_json``."""
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -330,10 +336,9 @@ def from_json(text: str, name: str = "record") -> Record:
             f"this version reads {SCHEMA_VERSION}"
         )
     try:
-        record: Record = _decode(Record, data, "record")
+        return decode(kind, data, "record")
     except RecordError as error:
         raise RecordError(f"{name}: {error}") from error
-    return record
 
 
 def load(path: Path) -> Record:
@@ -365,26 +370,27 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def _decode(expected: Any, value: Any, where: str) -> Any:
+def decode(expected: Any, value: Any, where: str) -> Any:
+    """A JSON value as a dataclass or one of its field types; RecordError names what is off."""
     origin = typing.get_origin(expected)
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-        return _decode_dataclass(expected, value, where)
+        return _dataclass(expected, value, where)
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
         (inner,) = (one for one in typing.get_args(expected) if one is not type(None))
-        return _decode(inner, value, where)
+        return decode(inner, value, where)
     if origin is Literal:
         if value not in typing.get_args(expected):
             raise RecordError(f"{where} is {value!r}, not one of {typing.get_args(expected)}")
         return value
     if origin is tuple:
-        return _decode_tuple(typing.get_args(expected), value, where)
+        return _tuple(typing.get_args(expected), value, where)
     if origin is dict:
         if not isinstance(value, dict):
             raise RecordError(f"{where} should be an object, got {_kind(value)}")
         (_, inner) = typing.get_args(expected)
-        return {key: _decode(inner, one, f"{where}.{key}") for key, one in value.items()}
+        return {key: decode(inner, one, f"{where}.{key}") for key, one in value.items()}
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not expected:
@@ -394,7 +400,7 @@ def _decode(expected: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _decode_dataclass(expected: type, value: Any, where: str) -> Any:
+def _dataclass(expected: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise RecordError(f"{where} should be an object, got {_kind(value)}")
     hints = typing.get_type_hints(expected)
@@ -405,21 +411,21 @@ def _decode_dataclass(expected: type, value: Any, where: str) -> Any:
     for name in value:
         if name not in names:
             raise RecordError(f"{where}.{name} is not a field of this schema")
-    decoded = {name: _decode(hints[name], value[name], f"{where}.{name}") for name in names}
+    decoded = {name: decode(hints[name], value[name], f"{where}.{name}") for name in names}
     try:
         return expected(**decoded)
     except RecordError as error:
         raise RecordError(f"{where}: {error}") from error
 
 
-def _decode_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise RecordError(f"{where} should be a list, got {_kind(value)}")
     if kinds[-1] is not Ellipsis and len(value) != len(kinds):
         raise RecordError(f"{where} should have {len(kinds)} entries, got {len(value)}")
     of = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
     return tuple(
-        _decode(kind, one, f"{where}[{index}]")
+        decode(kind, one, f"{where}[{index}]")
         for index, (kind, one) in enumerate(zip(of, value, strict=True))
     )
 

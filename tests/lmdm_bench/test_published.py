@@ -1,10 +1,15 @@
 import pytest
 
+import peer_records
 import records
 from lmdm_bench import figures, published
-from lmdm_bench.record import save
+from lmdm_bench.record import save, to_json
 
-README = f"# A title\n\nBefore.\n\n{published.BEGIN}\nstale\n{published.END}\n\nAfter.\n"
+RESULTS, PEER = (published.Place(name, "stale") for name in ("results", "peer"))
+README = (
+    f"# A title\n\nBefore.\n\n{RESULTS.begin}\nstale\n{RESULTS.end}\n\nAfter.\n"
+    f"{PEER.begin}\nstale\n{PEER.end}\n"
+)
 
 
 @pytest.fixture
@@ -106,7 +111,14 @@ def test_a_page_whose_record_is_gone_is_found_and_other_pages_are_not(written, c
 
 
 @pytest.mark.parametrize(
-    "text", ["no marks", published.BEGIN, f"{published.END}{published.BEGIN}", README * 2]
+    "text",
+    [
+        "no marks",
+        RESULTS.begin,
+        f"{RESULTS.end}{RESULTS.begin}",
+        README * 2,
+        README.replace(PEER.end, ""),
+    ],
 )
 def test_a_readme_without_its_marks_is_refused_in_a_sentence(root, capsys, text):
     (root / "README.md").write_text(text)
@@ -131,3 +143,23 @@ def test_a_repository_without_records_says_that_nothing_was_measured(tmp_path):
     (tmp_path / "README.md").write_text(README)
     assert published.main([str(tmp_path), "--write"]) == 0
     assert "Nothing has been measured yet." in (tmp_path / "README.md").read_text()
+
+
+def test_the_peer_s_table_stands_between_its_marks(written):
+    folder = written / "reports" / "peer"
+    folder.mkdir()
+    record = peer_records.record()
+    (folder / "small.json").write_text(to_json(record))
+    assert published.main([str(written)]) == 1
+    assert published.main([str(written), "--write"]) == 0
+    between = (written / "README.md").read_text().split(PEER.begin)[1].split(PEER.end)[0]
+    assert record.peer in between
+    assert "| 240 | float32 |" in between
+
+
+def test_a_peer_record_that_is_cut_off_is_named(written, capsys):
+    folder = written / "reports" / "peer"
+    folder.mkdir()
+    (folder / "small.json").write_text("{")
+    assert published.main([str(written)]) == 1
+    assert "small.json" in capsys.readouterr().err

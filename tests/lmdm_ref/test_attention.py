@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
-from helpers import assert_identity, assert_within_budget, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from helpers import assert_identity, assert_within_budget, seeded
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import attend, attend_dense, dense_mask
 from lmdm_ref.plan import Plan, full_plan, num_queries, plan_row

@@ -1,6 +1,6 @@
 import torch
-from helpers import seeded
 
+from helpers import seeded
 from lmdm_ref.arena import Arena, Span
 from lmdm_ref.cache import KVCache, Write
 

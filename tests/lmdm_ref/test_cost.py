@@ -18,9 +18,7 @@ from lmdm_ref.sampler import euler_sampler
 from lmdm_ref.schedule import linear_sigmas
 
 STREAMS = {"outpaint": Outpaint, "encoder-decoder": EncoderDecoder, "block-causal": BlockCausal}
-PAPER = Geometry(
-    sample_rate_hz=44_100, samples_per_frame=2048, context_frames=192, block_frames=48
-)
+PAPER = Geometry(sample_rate_hz=44_100, samples_per_frame=2048, context_frames=192, block_frames=48)
 LOW_DELAY = Geometry(
     sample_rate_hz=44_100, samples_per_frame=2048, context_frames=230, block_frames=10
 )

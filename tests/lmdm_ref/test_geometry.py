@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from lmdm_ref.geometry import Geometry
 
-PAPER = Geometry(
-    sample_rate_hz=44_100, samples_per_frame=2048, context_frames=192, block_frames=48
-)
+PAPER = Geometry(sample_rate_hz=44_100, samples_per_frame=2048, context_frames=192, block_frames=48)
 LOW_DELAY = replace(PAPER, context_frames=230, block_frames=10)
 
 
@@ -45,7 +43,7 @@ def test_frames_samples_and_seconds_tell_the_same_length(
 
 
 def test_context_that_is_no_whole_number_of_blocks_is_refused_in_a_sentence() -> None:
-    with pytest.raises(ValueError, match="192 context .* not a whole number of 50-frame blocks"):
+    with pytest.raises(ValueError, match=r"192 context .* not a whole number of 50-frame blocks"):
         replace(PAPER, block_frames=50)
 
 

@@ -2,10 +2,10 @@ import copy
 
 import pytest
 import torch
-from helpers import WINDOW, assert_within_budget, seeded, tiny_conditioning, tiny_decoder
-from helpers import tiny_latents as latents
 from torch import nn
 
+from helpers import WINDOW, assert_within_budget, seeded, tiny_conditioning, tiny_decoder
+from helpers import tiny_latents as latents
 from lmdm_ref.encoder_decoder import EncoderDecoder
 from lmdm_ref.linear import LAYOUT_ROWS, PackedLinear, pack_linears, why_not_packed
 from lmdm_ref.oracle import EncoderDecoderOracle
@@ -76,7 +76,7 @@ def test_float64_and_half_are_refused_with_the_reason() -> None:
 
 
 def test_weights_that_are_not_on_the_cpu_are_refused_with_the_reason() -> None:
-    with pytest.raises(ValueError, match="weights are on meta; .* layout is for CPUs"):
+    with pytest.raises(ValueError, match=r"weights are on meta; .* layout is for CPUs"):
         pack_linears(nn.Sequential(nn.Linear(2, 2, device="meta")))
 
 

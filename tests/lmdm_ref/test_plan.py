@@ -120,7 +120,10 @@ def test_base_model_lets_everyone_see_everyone(context: int, block: int) -> None
 @given(small, small)
 def test_encoder_decoder_plan_is_the_paper_s_mask_with_a_token(blocks: int, block: int) -> None:
     geometry = Geometry(
-        sample_rate_hz=44_100, samples_per_frame=64, context_frames=blocks * block, block_frames=block
+        sample_rate_hz=44_100,
+        samples_per_frame=64,
+        context_frames=blocks * block,
+        block_frames=block,
     )
     s, rows = geometry.context_frames, geometry.window_frames + 1
     # a3.4, rows counted from 1: M = 1 if p ≤ s or q > s; the token is the row after the target's.

@@ -2,11 +2,11 @@ import cmath
 
 import pytest
 import torch
-from helpers import assert_identity, assert_no_identity, assert_within_budget, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from helpers import assert_identity, assert_no_identity, assert_within_budget, seeded
 from lmdm_ref.rotary import Rotary, inverse_frequencies, rotary_angles, rotate
 
 # Stable Audio Open Small's heads: 64 of 128 dims are rotated.
@@ -29,9 +29,7 @@ def logits(query: Tensor, key: Tensor) -> Tensor:
 def test_rotation_is_a_complex_turn_of_each_pair() -> None:
     dims, head_dim, position = 8, 10, 5
     heads = seeded(0, 1, 1, 2, head_dim)
-    rotary = rotary_angles(
-        torch.tensor([position]), inverse_frequencies(dims, BASE), torch.float64
-    )
+    rotary = rotary_angles(torch.tensor([position]), inverse_frequencies(dims, BASE), torch.float64)
     expected = heads.clone()
     for head in range(2):
         for pair in range(dims // 2):

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers import assert_identity
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from helpers import assert_identity
 from lmdm_ref.schedule import Sigmas, linear_sigmas, logsnr_sigmas, shift_sigmas
 
 steps = st.integers(1, 60)

@@ -1,0 +1,116 @@
+"""A session's record holds what was asked, what was found, and what went wrong."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import records
+from lmdm_bench import session, subjects
+from lmdm_bench.record import Choice, from_json, to_json
+from lmdm_bench.session import Asked, context_samples, measure, predict, with_audio
+from lmdm_bench.stream_run import Progress
+from lmdm_bench.subjects import SCHEMES, Request
+
+REQUEST = Request(
+    schemes=SCHEMES,
+    model="tiny",
+    context_frames=12,
+    block_frames=3,
+    steps=2,
+    sampler="pingpong",
+    guidance_scale=1.0,
+    dtype="float32",
+    device="cpu",
+    attention="range",
+    checkpoint=None,
+    seed=0,
+)
+HEARD = np.random.default_rng(0).normal(0, 0.1, (2, 12 * 64)).astype(np.float32)
+ASKED = Asked(
+    request=REQUEST,
+    num_blocks=6,
+    device=Choice("cpu", "asked for"),
+    dtype=Choice("float32", "asked for"),
+    input_name="built-in phrase",
+    input_samples=HEARD,
+    command="lmdm-bench run --model tiny",
+)
+QUIET = Progress(say=lambda words: None, advance=lambda workload: None)
+
+
+def test_the_context_takes_as_many_samples_as_its_frames() -> None:
+    assert context_samples(REQUEST) == HEARD.shape[1]
+
+
+def test_a_record_has_every_cell_and_loads_back_equal() -> None:
+    record, generated = measure(ASKED, records.CPU_CEILING, QUIET)
+    assert [cell.workload.scheme for cell in record.cells] == list(SCHEMES)
+    assert {cell.status for cell in record.cells} == {"OK"}
+    assert [cell.cost for cell in record.cells] == [
+        cost for _, cost in predict(REQUEST, records.CPU_CEILING)
+    ]
+    assert record.settings.context_encode_ms is not None
+    assert record.settings.input_seconds == HEARD.shape[1] / 44_100
+    assert len(record.settings.order) == 3 * 6
+    assert from_json(to_json(record)) == record
+    for cell, samples in zip(record.cells, generated, strict=True):
+        assert samples.shape == (2, len(cell.blocks) * 3 * 64)
+
+
+def test_audio_is_the_context_and_then_the_blocks(tmp_path: Path) -> None:
+    record, generated = measure(ASKED, records.CPU_CEILING, QUIET)
+    record = with_audio(record, HEARD, generated, tmp_path)
+    for cell, samples in zip(record.cells, generated, strict=True):
+        assert cell.audio is not None
+        written, rate = soundfile.read(tmp_path / cell.audio.path)
+        assert rate == 44_100
+        assert written.shape == (HEARD.shape[1] + samples.shape[1], 2)
+        assert cell.audio.seconds == pytest.approx(written.shape[0] / rate)
+        gain = 10 ** (cell.audio.gain_db / 20)
+        assert np.allclose(written[: HEARD.shape[1]].T, HEARD * gain, atol=1e-4)
+
+
+def test_a_cell_without_samples_has_no_audio(tmp_path: Path) -> None:
+    record = records.interrupted()
+    empty = np.empty((2, 0), np.float32)
+    kept = with_audio(record, HEARD, [empty] * 3, tmp_path)
+    assert kept == record
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_fit_the_memory_ends_every_cell_as_oom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 99 bytes")
+
+    monkeypatch.setattr(session, "Model", refuse)
+    record, generated = measure(ASKED, records.CPU_CEILING, QUIET)
+    assert {cell.status for cell in record.cells} == {"OOM"}
+    assert all("can't allocate memory" in str(cell.reason) for cell in record.cells)
+    assert all(not samples.size for samples in generated)
+    assert from_json(to_json(record)) == record
+
+
+def test_one_scheme_out_of_memory_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_block = subjects.DiffusionSubject.make_block
+
+    def scarce(self: subjects.DiffusionSubject, watch: object) -> object:
+        if self.workload.scheme == "outpaint":
+            raise MemoryError("no room for the window")
+        return make_block(self, watch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(subjects.DiffusionSubject, "make_block", scarce)
+    record, _ = measure(ASKED, records.CPU_CEILING, QUIET)
+    assert [cell.status for cell in record.cells] == ["OOM", "OK", "OK"]
+
+
+def test_guidance_is_part_of_the_cost() -> None:
+    guided = replace(REQUEST, guidance_scale=7.0)
+    for (_, alone), (_, doubled) in zip(
+        predict(REQUEST, records.CPU_CEILING), predict(guided, records.CPU_CEILING), strict=True
+    ):
+        assert doubled.flops_attention == 2 * alone.flops_attention
