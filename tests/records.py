@@ -264,7 +264,7 @@ def _blocks(
             Block(
                 block_index=index,
                 service_ms=context_encode + sum(steps_ms) + codec + host,
-                context_encode_ms=context_encode,
+                context_encode_ms=context_encode or None,
                 steps_ms=steps_ms,
                 commit_ms=commit,
                 codec_decode_ms=codec,

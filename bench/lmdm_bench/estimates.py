@@ -139,7 +139,7 @@ def _later_step_ms(block: Block) -> float | None:
 
 # Each stage's milliseconds in a block, and why a block may be without them.
 _STAGES: dict[str, tuple[Callable[[Block], float | None], str]] = {
-    "context_encode": (lambda block: block.context_encode_ms, "not timed"),
+    "context_encode": (lambda block: block.context_encode_ms, "nothing is encoded ahead"),
     "first_step": (_first_step_ms, "no step was timed"),
     "later_step": (_later_step_ms, "one step makes a block"),
     "denoise": (_denoise_ms, "no step was timed"),

@@ -353,7 +353,7 @@ def _stages(
         one = told.get(stage)
         return "" if one is None or one.value is None else shown.milliseconds(one.value)
 
-    encode = [one.context_encode_ms for one in blocks]
+    encode = [one.context_encode_ms or 0.0 for one in blocks]
     if any(encode):
         yield f"context encode {median('context_encode')}", dark, "", encode
     is_fused = any(one.commit_ms is None for one in blocks)

@@ -159,13 +159,14 @@ class Check:
 class Block:
     """One block's raw times. ``steps_ms`` has one entry for each network evaluation of the sampler.
 
-    ``service_ms`` is the whole; ``host_ms`` is what the named stages leave over. ``commit_ms`` is
-    None where the commit is part of the first step's pass (block-causal).
+    ``service_ms`` is the whole; ``host_ms`` is what the named stages leave over.
+    ``context_encode_ms`` is None where nothing is encoded ahead of the steps (outpaint,
+    block-causal), ``commit_ms`` where the commit is part of the first step's pass (block-causal).
     """
 
     block_index: int
     service_ms: float
-    context_encode_ms: float
+    context_encode_ms: float | None
     steps_ms: tuple[float, ...]
     commit_ms: float | None
     codec_decode_ms: float

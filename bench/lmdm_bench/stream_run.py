@@ -173,11 +173,11 @@ def _make_block(lane: _Lane, device: str, is_warmup: bool) -> None:
 
 def _block(index: int, watch: Stopwatch, is_warmup: bool, labels: tuple[str, ...]) -> Block:
     stages = watch.stages_ms
-    context_encode = sum(stages.get("context_encode", []))
+    context_encode = sum(stages["context_encode"]) if "context_encode" in stages else None
     steps = tuple(stages.get("step", []))
     commit = sum(stages["commit"]) if "commit" in stages else None
     decode = sum(stages.get("codec_decode", []))
-    named = context_encode + sum(steps) + (commit or 0.0) + decode
+    named = (context_encode or 0.0) + sum(steps) + (commit or 0.0) + decode
     return Block(
         block_index=index,
         service_ms=watch.total_ms,

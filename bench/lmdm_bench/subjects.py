@@ -4,6 +4,7 @@ Nothing else in ``lmdm_bench`` imports ``lmdm_ref`` or ``lmdm_kernels``.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,18 @@ class Request:
 class _Scheme:
     stream: type[Any]
     oracle: type[Any]
+    # The stages that it has besides steps and codec; the others are part of a step, or nothing.
+    own_stages: frozenset[str]
 
 
 _SCHEMES = {
-    "outpaint": _Scheme(lmdm_ref.Outpaint, lmdm_ref.OutpaintOracle),
-    "encoder-decoder": _Scheme(lmdm_ref.EncoderDecoder, lmdm_ref.EncoderDecoderOracle),
-    "block-causal": _Scheme(lmdm_ref.BlockCausal, lmdm_ref.BlockCausalOracle),
+    "outpaint": _Scheme(lmdm_ref.Outpaint, lmdm_ref.OutpaintOracle, frozenset({"commit"})),
+    "encoder-decoder": _Scheme(
+        lmdm_ref.EncoderDecoder,
+        lmdm_ref.EncoderDecoderOracle,
+        frozenset({"context_encode", "commit"}),
+    ),
+    "block-causal": _Scheme(lmdm_ref.BlockCausal, lmdm_ref.BlockCausalOracle, frozenset()),
 }
 _ATTENTIONS: dict[str, lmdm_ref.Attend] = {
     "range": lmdm_ref.attend,
@@ -312,7 +319,7 @@ class DiffusionSubject:
     def make_block(self, watch: Stopwatch) -> Samples:
         stream, state = self._stream, self._state
         noise = lmdm_ref.block_noise(stream, self.workload.batch, self._generator)
-        with watch.stage("context_encode"):
+        with self._stage(watch, "context_encode"):
             stream.encode_context(state)
         velocity = stream.velocity(noise, state)
 
@@ -321,15 +328,15 @@ class DiffusionSubject:
                 return velocity(noisy, sigma)
 
         block = stream.sampler.sample(timed, stream.target_noise(noise))
-        if self.workload.scheme == "block-causal":
-            # Lazy: the block is encoded within the next block's first step.
+        with self._stage(watch, "commit"):
             self._state = stream.commit(block, state)
-        else:
-            with watch.stage("commit"):
-                self._state = stream.commit(block, state)
         with watch.stage("codec_decode"):
             samples = self._codec.decode(block.to(_dtype_of(self._codec)))
             return np.asarray(samples[0].float().cpu().numpy())
+
+    def _stage(self, watch: Stopwatch, name: str) -> AbstractContextManager[None]:
+        is_own = name in _SCHEMES[self.workload.scheme].own_stages
+        return watch.stage(name) if is_own else nullcontext()
 
 
 def _pack(decoder: lmdm_ref.DiffusionDecoder) -> Choice:

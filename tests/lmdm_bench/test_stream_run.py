@@ -88,7 +88,7 @@ def test_blocks_are_in_order_with_warm_up_first_and_stages_that_sum_to_the_whole
     assert [block.block_index for block in cell.blocks] == list(range(len(warm)))
     assert cell.blocks[0].labels[0] == "first"
     for block in cell.blocks:
-        stages = block.context_encode_ms + sum(block.steps_ms) + block.codec_decode_ms
+        stages = (block.context_encode_ms or 0) + sum(block.steps_ms) + block.codec_decode_ms
         assert len(block.steps_ms) == 2
         assert block.commit_ms is None
         assert block.host_ms >= 0
