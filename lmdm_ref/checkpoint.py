@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lmdm_ref.codec import UNIT_DILATIONS, Codec
-from lmdm_ref.presets import PRESETS, CodecConfig, DecoderConfig
+from lmdm_ref.codec import Codec
+from lmdm_ref.presets import OOBLECK_UNIT_DILATIONS, PRESETS, CodecConfig, DecoderConfig
 
 State = dict[str, Tensor]
 
@@ -233,7 +233,7 @@ def _codec_entries(config: CodecConfig) -> Iterator[Entry]:
 
 def _codec_modules(num_blocks: int) -> Iterator[tuple[str, str]]:
     """(our module, theirs): they number what we name."""
-    num_units = len(UNIT_DILATIONS)
+    num_units = len(OOBLECK_UNIT_DILATIONS)
     block_parts = {
         "encoder": (0, {"activation": num_units, "downsample": num_units + 1}),
         "decoder": (2, {"activation": 0, "upsample": 1}),

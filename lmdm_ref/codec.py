@@ -23,12 +23,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lmdm_ref.presets import CodecConfig
+from lmdm_ref.presets import (
+    OOBLECK_ENDS_KERNEL,
+    OOBLECK_LATENT_KERNEL,
+    OOBLECK_UNIT_DILATIONS,
+    OOBLECK_UNIT_KERNEL,
+    CodecConfig,
+)
 
-UNIT_KERNEL = 7
-UNIT_DILATIONS = (1, 3, 9)
-ENDS_KERNEL = 7
-LATENT_KERNEL = 3
 SNAKE_EPSILON = 1e-9
 
 # 4 MiB of float32: a tile and its temporaries stay in a last cache, and a tile is still long enough
@@ -119,8 +121,8 @@ class OobleckEncoder(nn.Module):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        widths = _widths(config)
-        self.input = Convolution(config.audio_channels, widths[0], ENDS_KERNEL)
+        widths = config.widths
+        self.input = Convolution(config.audio_channels, widths[0], OOBLECK_ENDS_KERNEL)
         self.blocks = nn.Sequential(
             *(
                 EncoderBlock(narrow, wide, stride)
@@ -130,7 +132,7 @@ class OobleckEncoder(nn.Module):
             )
         )
         self.activation = SnakeBeta(widths[-1])
-        self.output = Convolution(widths[-1], 2 * config.latent_channels, LATENT_KERNEL)
+        self.output = Convolution(widths[-1], 2 * config.latent_channels, OOBLECK_LATENT_KERNEL)
 
     def forward(
         self, samples: Float[Tensor, "batch audio_channels samples"]
@@ -144,8 +146,8 @@ class OobleckDecoder(nn.Module):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        widths = _widths(config)[::-1]
-        self.input = Convolution(config.latent_channels, widths[0], ENDS_KERNEL)
+        widths = config.widths[::-1]
+        self.input = Convolution(config.latent_channels, widths[0], OOBLECK_ENDS_KERNEL)
         self.blocks = nn.Sequential(
             *(
                 DecoderBlock(wide, narrow, stride)
@@ -155,7 +157,9 @@ class OobleckDecoder(nn.Module):
             )
         )
         self.activation = SnakeBeta(widths[-1])
-        self.output = Convolution(widths[-1], config.audio_channels, ENDS_KERNEL, has_bias=False)
+        self.output = Convolution(
+            widths[-1], config.audio_channels, OOBLECK_ENDS_KERNEL, has_bias=False
+        )
 
     def forward(
         self, latents: Float[Tensor, "batch channels frames"]
@@ -169,7 +173,7 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
-        self.units = nn.Sequential(*(ResidualUnit(channels_in, d) for d in UNIT_DILATIONS))
+        self.units = nn.Sequential(*(ResidualUnit(channels_in, d) for d in OOBLECK_UNIT_DILATIONS))
         self.activation = SnakeBeta(channels_in)
         self.downsample = Convolution(channels_in, channels_out, 2 * stride, stride=stride)
 
@@ -186,7 +190,7 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.activation = SnakeBeta(channels_in)
         self.upsample = Upsampling(channels_in, channels_out, stride)
-        self.units = nn.Sequential(*(ResidualUnit(channels_out, d) for d in UNIT_DILATIONS))
+        self.units = nn.Sequential(*(ResidualUnit(channels_out, d) for d in OOBLECK_UNIT_DILATIONS))
 
     def forward(
         self, hidden: Float[Tensor, "batch channels_in short"]
@@ -200,7 +204,7 @@ class ResidualUnit(nn.Module):
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.wide_activation = SnakeBeta(channels)
-        self.wide = Convolution(channels, channels, UNIT_KERNEL, dilation=dilation)
+        self.wide = Convolution(channels, channels, OOBLECK_UNIT_KERNEL, dilation=dilation)
         self.point_activation = SnakeBeta(channels)
         self.point = Convolution(channels, channels, 1)
 
@@ -365,11 +369,6 @@ def _tile_steps(hidden: Tensor, elements_per_step: int, stride: int) -> int:
         return hidden.shape[-1]
     tile_steps = TILE_ELEMENTS // elements_per_step
     return max(tile_steps - tile_steps % stride, stride)
-
-
-def _widths(config: CodecConfig) -> list[int]:
-    """Channels before the first block, then after each, from the samples to the frames."""
-    return [config.base_channels * multiple for multiple in (1, *config.channel_multiples)]
 
 
 def _unset(*shape: int) -> nn.Parameter:

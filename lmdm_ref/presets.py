@@ -53,6 +53,13 @@ class DecoderConfig:
             )
 
 
+# What every Oobleck autoencoder has: the kernels of its ends, and the residual units of a block.
+OOBLECK_ENDS_KERNEL = 7
+OOBLECK_LATENT_KERNEL = 3
+OOBLECK_UNIT_KERNEL = 7
+OOBLECK_UNIT_DILATIONS = (1, 3, 9)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CodecConfig:
     """An Oobleck autoencoder's sizes. ``strides`` go from the samples to the frames."""
@@ -63,6 +70,11 @@ class CodecConfig:
     base_channels: int
     channel_multiples: tuple[int, ...]
     strides: tuple[int, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels before the first block, then after each, from the samples to the frames."""
+        return tuple(self.base_channels * multiple for multiple in (1, *self.channel_multiples))
 
     @property
     def samples_per_frame(self) -> int:
