@@ -22,12 +22,16 @@ class Write(NamedTuple):
 
 
 class KVCache:
-    """Keys and values [layers, batch, places, heads, head_dim] of one stream."""
+    """Keys and values [layers, batch, heads, places, head_dim] of one stream.
+
+    Heads come before places: a span of places is then a batch of matrices for the library's
+    products, which would copy it first if a row's heads lay together.
+    """
 
     def __init__(
         self,
-        keys: Float[Tensor, "layers batch places heads head_dim"],
-        values: Float[Tensor, "layers batch places heads head_dim"],
+        keys: Float[Tensor, "layers batch heads places head_dim"],
+        values: Float[Tensor, "layers batch heads places head_dim"],
     ) -> None:
         self._keys = keys
         self._values = values
@@ -37,7 +41,7 @@ class KVCache:
         cls, arena: Arena, layers: int, batch: int, heads: int, head_dim: int, like: Tensor
     ) -> "KVCache":
         """An empty cache with the dtype and device of ``like``."""
-        shape = (layers, batch, arena.size, heads, head_dim)
+        shape = (layers, batch, heads, arena.size, head_dim)
         return cls(like.new_zeros(shape), like.new_zeros(shape))
 
     def write(
@@ -50,17 +54,18 @@ class KVCache:
         """Put a pass's keys and values into their places."""
         for rows, place in writes:
             places = slice(place, place + rows.size)
-            self._keys[layer, :, places].copy_(key[:, rows.start : rows.stop])
-            self._values[layer, :, places].copy_(value[:, rows.start : rows.stop])
+            taken = slice(rows.start, rows.stop)
+            self._keys[layer, :, :, places].copy_(key[:, taken].transpose(1, 2))
+            self._values[layer, :, :, places].copy_(value[:, taken].transpose(1, 2))
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """One layer's keys and values [batch, heads, places, head_dim]: views, not copies."""
-        return self._keys[layer].transpose(1, 2), self._values[layer].transpose(1, 2)
+        return self._keys[layer], self._values[layer]
 
     def fill(self, places: Span, number: float) -> None:
         """Overwrite places in all layers: tests poison what must not be read."""
-        self._keys[:, :, places.start : places.stop] = number
-        self._values[:, :, places.start : places.stop] = number
+        self._keys[..., places.start : places.stop, :] = number
+        self._values[..., places.start : places.stop, :] = number
 
     def clone(self) -> "KVCache":
         return KVCache(self._keys.clone(), self._values.clone())
@@ -72,6 +77,6 @@ class KVCache:
     def is_equal(self, other: "KVCache", places: Span) -> bool:
         """Whether two caches hold the same bits in these places."""
         here = slice(places.start, places.stop)
-        return torch.equal(self._keys[:, :, here], other._keys[:, :, here]) and torch.equal(
-            self._values[:, :, here], other._values[:, :, here]
+        return torch.equal(self._keys[..., here, :], other._keys[..., here, :]) and torch.equal(
+            self._values[..., here, :], other._values[..., here, :]
         )

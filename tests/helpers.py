@@ -3,10 +3,10 @@
 ``check_stream`` is the contract: it is called for every scheme, with the scheme's oracle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -73,11 +73,14 @@ def seeded(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
+SomeStream = TypeVar("SomeStream", bound=DiffusionStream[Any])
+
+
 @dataclass(frozen=True)
-class Scheme:
+class Scheme(Generic[SomeStream]):
     """A stream, the oracle of its blocks, and the oracle's sums done in the stream's own dtype."""
 
-    stream: DiffusionStream[Any]
+    stream: SomeStream
     oracle: Oracle
     same_dtype_oracle: Oracle
 
@@ -87,7 +90,7 @@ def tiny_outpaint(
     config: DecoderConfig = TINY,
     dtype: torch.dtype = torch.float64,
     geometry: Geometry = WINDOW,
-) -> Scheme:
+) -> Scheme[Outpaint]:
     decoder = tiny_decoder(config, dtype)
     return Scheme(
         Outpaint(decoder, geometry, sampler),
@@ -101,7 +104,7 @@ def tiny_encoder_decoder(
     config: DecoderConfig = TINY,
     dtype: torch.dtype = torch.float64,
     geometry: Geometry = WINDOW,
-) -> Scheme:
+) -> Scheme[EncoderDecoder]:
     decoder = tiny_decoder(config, dtype)
     return Scheme(
         EncoderDecoder(decoder, geometry, sampler),
@@ -116,7 +119,7 @@ def tiny_block_causal(
     dtype: torch.dtype = torch.float64,
     geometry: Geometry = WINDOW,
     visible_blocks: int | None = None,
-) -> Scheme:
+) -> Scheme[BlockCausal]:
     decoder = tiny_decoder(config, dtype)
     return Scheme(
         BlockCausal(decoder, geometry, sampler, visible_blocks),
@@ -125,7 +128,7 @@ def tiny_block_causal(
     )
 
 
-TINY_SCHEMES = {
+TINY_SCHEMES: dict[str, Callable[..., Scheme[Any]]] = {
     "outpaint": tiny_outpaint,
     "encoder-decoder": tiny_encoder_decoder,
     "block-causal": tiny_block_causal,
@@ -183,7 +186,7 @@ def recorded_passes(decoder: DiffusionDecoder) -> Iterator[list[tuple[Tensor, Pa
         passes.append((hidden.clone(), one))
         return run(hidden, one, conditioning)
 
-    decoder.run = recording  # type: ignore[method-assign]
+    decoder.run = recording  # type: ignore[assignment,method-assign]
     try:
         yield passes
     finally:
@@ -236,7 +239,7 @@ def poison(stream: DiffusionStream[Any], state: Any) -> None:
 # --- The contract ----------------------------------------------------------------------------
 
 
-def check_stream_within_budget(scheme: Scheme) -> None:
+def check_stream_within_budget(scheme: Scheme[Any]) -> None:
     """A stream in a lower dtype, given its own blocks back, against the truth in float64."""
     stream, geometry = scheme.stream, scheme.stream.geometry
     generator = torch.Generator().manual_seed(5)
@@ -273,7 +276,7 @@ class _Contract:
 
     def __init__(self, stream: DiffusionStream[Any], oracle: Oracle) -> None:
         assert oracle.sampler is stream.sampler and oracle.geometry is stream.geometry
-        self.stream = stream
+        self.stream: Any = stream
         self.oracle = oracle
         self.geometry = stream.geometry
         self.prompt = tiny_conditioning(self.BATCH)
@@ -306,7 +309,9 @@ class _Contract:
 
         block = self.stream.denoise(first, copied)
         midway = copied.clone()
+        again = self.stream.denoise(first, midway.clone())
         after = self._blocks(self.stream.commit(block, copied), noises)
+        assert torch.equal(self.stream.denoise(first, midway), again)
         assert torch.equal(after, self._blocks(self.stream.commit(block, midway), noises))
         assert torch.equal(torch.cat([block, after], dim=1), blocks)
 

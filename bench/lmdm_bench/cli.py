@@ -67,8 +67,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what machine this is, what can be measured, and why anything cannot."""
-    from lmdm_bench.machine import abilities, describe_machine, describe_tool
+    from lmdm_bench.abilities import abilities
+    from lmdm_bench.machine import describe_machine
     from lmdm_bench.terminal import doctor_table
+    from lmdm_bench.tool import describe_tool
 
     machine = describe_machine()
     able = abilities(machine)
@@ -216,19 +218,20 @@ def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record
 
 def _choose(device: str, dtype: str) -> tuple[Choice, Choice]:
     """Device and dtype with the reasons for them; raises InputError or UnsupportedError."""
-    from lmdm_bench import machine
+    from lmdm_bench import choices
+    from lmdm_bench.machine import describe_machine
 
     if device == "auto":
-        device_choice = machine.pick_device()
+        device_choice = choices.pick_device()
     else:
-        machine.check_device(device)
+        choices.check_device(device)
         device_choice = Choice(device, "asked for")
-    isa = machine.describe_machine(device_choice.value).cpu_isa
+    isa = describe_machine(device_choice.value).cpu_isa
     if dtype == "auto":
-        return device_choice, machine.pick_dtype(device_choice.value, isa)
+        return device_choice, choices.pick_dtype(device_choice.value, isa)
     if dtype not in DTYPE_NAMES:
         raise InputError(f"unknown dtype {dtype!r}; there are auto, fp32, bf16, fp16")
-    return device_choice, machine.check_dtype(DTYPE_NAMES[dtype], device_choice.value, isa)
+    return device_choice, choices.check_dtype(DTYPE_NAMES[dtype], device_choice.value, isa)
 
 
 def _samples(input_file: Path | None, request: "Request") -> "Samples":

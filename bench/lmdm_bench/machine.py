@@ -2,45 +2,15 @@
 
 import contextlib
 import functools
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
-import shutil
-import subprocess
-import tomllib
 import warnings
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
-import lmdm_bench
-from lmdm_bench.errors import UnsupportedError
-from lmdm_bench.record import Choice, Gpu, Machine, Tool
-
-PROJECT_NAME = "lmdm-bench"
-PACKAGES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "einops",
-    "safetensors",
-    "soundfile",
-    "psutil",
-    "py-cpuinfo",
-    "nvidia-ml-py",
-    "triton",
-    "triton-windows",
-)
-# The paths whose state decides what ran; a README or a record written meanwhile does not.
-MEASURING_PATHS = ("lmdm_ref", "kernels", "bench", "pyproject.toml")
-GIT_TIMEOUT_SECONDS = 20
-
-DEVICE_KINDS = ("cpu", "cuda", "mps")
-DTYPES = ("float32", "bfloat16", "float16")
-CUDA_BFLOAT16_CAPABILITY = (8, 0)
+from lmdm_bench.record import Gpu, Machine
 
 # The instructions that decide how fast a network runs, under one spelling each.
 ISA_SPELLINGS = {
@@ -64,13 +34,9 @@ ISA_SPELLINGS = {
     "sve": "sve",
     "sve2": "sve2",
 }
-X86_BFLOAT16 = ("amx_bf16", "avx512_bf16")
-X86_FLOAT16 = ("amx_fp16", "avx512_fp16")
 
-MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
 MILLIWATTS_PER_WATT = 1000
-ENOUGH_FREE_BYTES = 100 * MEBIBYTE
 SLUG_LENGTH = 80
 
 
@@ -127,131 +93,20 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def describe_tool() -> Tool:
-    """The versions that measure, with the commit of the checkout that they were built from.
-
-    A wheel does not know its commit. Where it is run inside a checkout of this project, as tox
-    does, that checkout's commit is taken for the wheel's. Dirty means that a file which takes part
-    in measuring differs from the commit, or is not in it.
-    """
-    commit, is_dirty, reason = _git_state()
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            packages[name] = "not installed"
-    return Tool(
-        version=lmdm_bench.__version__,
-        git_commit=commit,
-        git_is_dirty=is_dirty,
-        git_reason=reason,
-        python=f"{platform.python_implementation()} {platform.python_version()}",
-        packages=packages,
-    )
-
-
-def pick_device() -> Choice:
-    """The device for "auto". MPS is only used where it is asked for."""
-    reason = _why_no_cuda()
-    if reason is None:
-        return Choice("cuda", "this machine has a CUDA device")
-    return Choice("cpu", reason)
-
-
-def check_device(device: str) -> None:
-    """Raises UnsupportedError, in one sentence, unless torch can use the device here."""
+def why_no_cuda() -> str | None:
+    """None where torch can use a CUDA device, else the reason."""
     import torch
 
-    try:
-        asked = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise UnsupportedError(f"there is no device {device!r}; {_known_devices()}") from error
-    if asked.type not in DEVICE_KINDS:
-        raise UnsupportedError(f"the device {device!r} is not supported; {_known_devices()}")
-    if asked.type == "cuda":
-        reason = _why_no_cuda()
-        if reason is not None:
-            raise UnsupportedError(f"{device} was asked for, but {reason}")
-        count = torch.cuda.device_count()
-        if (asked.index or 0) >= count:
-            raise UnsupportedError(f"{device} was asked for, but CUDA devices here: {count}")
-    if asked.type == "mps" and not torch.backends.mps.is_available():
-        raise UnsupportedError(f"{device} was asked for, but this machine has no Apple GPU")
-    if asked.type != "cuda" and (asked.index or 0) > 0:
-        raise UnsupportedError(f"{device} was asked for, but there is only one {asked.type}")
-
-
-def pick_dtype(device: str, cpu_isa: tuple[str, ...]) -> Choice:
-    """The dtype for "auto": bfloat16 where the device computes in it, with the reason.
-
-    ``device`` has passed ``check_device``.
-    """
-    kind = device.partition(":")[0]
-    if kind == "cuda":
-        capability = _capability(device)
-        shown = "{}.{}".format(*capability)
-        if capability >= CUDA_BFLOAT16_CAPABILITY:
-            return Choice("bfloat16", f"the GPU's compute capability is {shown}, at least 8.0")
-        return Choice("float16", f"the GPU's compute capability is {shown}, below 8.0")
-    if kind == "mps":
-        return Choice("float32", "float32 runs on each Apple GPU")
-    for name in X86_BFLOAT16:
-        if name in cpu_isa:
-            return Choice("bfloat16", f"the processor has {name}")
-    return Choice("float32", f"the processor has neither {' nor '.join(X86_BFLOAT16)}")
-
-
-def check_dtype(dtype: str, device: str, cpu_isa: tuple[str, ...]) -> Choice:
-    """The dtype that was asked for, with a note where the device emulates it and is slow.
-
-    What runs slowly is allowed, what cannot run is refused: the operators of a network are tried
-    once, tiny, on the device. Raises UnsupportedError in one sentence. ``device`` has passed
-    ``check_device``.
-    """
-    if dtype not in DTYPES:
-        raise UnsupportedError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    try:
-        _try_operators(dtype, device)
-    except (RuntimeError, TypeError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnsupportedError(f"{dtype} does not run on {device} here: {first_line}") from error
-    slow = _why_slow(dtype, device, cpu_isa)
-    return Choice(dtype, f"asked for; slow here: {slow}" if slow else "asked for")
-
-
-class Ability(NamedTuple):
-    """Something that a run may want, whether it is possible here, and why or why not."""
-
-    name: str
-    is_possible: bool
-    reason: str
-
-
-def abilities(machine: Machine, out_folder: Path = Path()) -> list[Ability]:
-    """What can be measured on the machine, for ``doctor``; each with a sentence that says why."""
-    import torch
-
-    picked = pick_dtype("cpu", machine.cpu_isa)
-    no_gpu = machine.unavailable.get("gpus")
-    gpu_names = ", ".join(gpu.name for gpu in machine.gpus)
-    has_mps = torch.backends.mps.is_available()
-    return [
-        Ability("CPU in float32", True, f"{machine.num_threads} threads"),
-        Ability("CPU in bfloat16 at speed", picked.value == "bfloat16", picked.reason),
-        Ability("CUDA", no_gpu is None, no_gpu or gpu_names),
-        Ability("Apple GPU", has_mps, "Metal is there" if has_mps else "this torch finds no Metal"),
-        _triton(no_gpu),
-        Ability("peak memory on the CPU", True, "the resident set, sampled every 5 ms"),
-        Ability("peak memory on the GPU", no_gpu is None, no_gpu or "torch's and NVML's figures"),
-        _power_limit(machine, no_gpu),
-        Ability("clocks, power and energy", False, "this version does not read them"),
-        _known(machine, "mains or battery", "is_on_mains"),
-        _known(machine, "load average", "load_average_1min"),
-        _known(machine, "virtual machine or not", "is_virtual"),
-        _audio_files(),
-        _disk_space(out_folder),
-    ]
+    if torch.version.cuda is None and torch.version.hip is None:
+        return "this build of torch has no CUDA"
+    # torch says in a warning why a driver that is there cannot be used.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return None
+    if caught:
+        return str(caught[0].message).splitlines()[0]
+    return "torch finds no CUDA device"
 
 
 def nvml_device(index: int) -> tuple[Any, Any]:
@@ -376,26 +231,10 @@ def _is_x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64", "i686", "i386")
 
 
-def _why_no_cuda() -> str | None:
-    """None where torch can use a CUDA device, else the reason."""
-    import torch
-
-    if torch.version.cuda is None and torch.version.hip is None:
-        return "this build of torch has no CUDA"
-    # torch says in a warning why a driver that is there cannot be used.
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if torch.cuda.is_available():
-            return None
-    if caught:
-        return str(caught[0].message).splitlines()[0]
-    return "torch finds no CUDA device"
-
-
 def _gpus(unavailable: dict[str, str]) -> tuple[Gpu, ...]:
     import torch
 
-    reason = _why_no_cuda()
+    reason = why_no_cuda()
     if reason is not None:
         unavailable["gpus"] = reason
         return ()
@@ -431,125 +270,6 @@ def _gpu(index: int, unavailable: dict[str, str]) -> Gpu:
         driver=driver,
         power_limit_watts=power_limit_watts,
     )
-
-
-def _known_devices() -> str:
-    return f"known are {', '.join(DEVICE_KINDS)}"
-
-
-def _capability(device: str) -> tuple[int, int]:
-    import torch
-
-    major, minor = torch.cuda.get_device_capability(torch.device(device))
-    return major, minor
-
-
-def _why_slow(dtype: str, device: str, cpu_isa: tuple[str, ...]) -> str | None:
-    kind = device.partition(":")[0]
-    if kind == "cuda" and dtype == "bfloat16" and _capability(device) < CUDA_BFLOAT16_CAPABILITY:
-        return "the GPU has no bfloat16 units"
-    if kind == "cpu":
-        wanted = {"bfloat16": (*X86_BFLOAT16, "bf16"), "float16": X86_FLOAT16}.get(dtype, ())
-        if wanted and not set(wanted) & set(cpu_isa):
-            return f"the processor has no {dtype} instructions"
-    return None
-
-
-def _try_operators(dtype: str, device: str) -> None:
-    """Run the operators of a decoder and a codec once, on as little as there is."""
-    import torch
-    import torch.nn.functional as F
-
-    asked = getattr(torch, dtype)
-    rows = torch.ones(1, 4, 8, dtype=asked, device=device)
-    F.linear(rows, rows[0])
-    F.silu(F.layer_norm(rows, (8,)))
-    F.scaled_dot_product_attention(rows[None], rows[None], rows[None])
-    F.conv1d(rows, rows[:, :, :2])
-    total = F.conv_transpose1d(rows, rows[0, :, None, :2], stride=2).sum()
-    # A GPU reports a missing kernel at the latest when its result is read.
-    total.item()
-
-
-def _triton(no_gpu: str | None) -> Ability:
-    name = "Triton kernels"
-    if importlib.util.find_spec("triton") is None:
-        return Ability(name, False, "triton is not installed")
-    if no_gpu is not None:
-        return Ability(name, False, f"only in Triton's interpreter: {no_gpu}")
-    return Ability(name, True, "triton is installed")
-
-
-def _power_limit(machine: Machine, no_gpu: str | None) -> Ability:
-    name = "GPU power limit"
-    if no_gpu is not None:
-        return Ability(name, False, no_gpu)
-    limits = [gpu.power_limit_watts for gpu in machine.gpus]
-    if None in limits:
-        index = limits.index(None)
-        return Ability(name, False, machine.unavailable[f"gpus[{index}].power_limit_watts"])
-    return Ability(name, True, ", ".join(f"{limit:.0f} W" for limit in limits))
-
-
-def _known(machine: Machine, name: str, field: str) -> Ability:
-    reason = machine.unavailable.get(field)
-    return Ability(name, reason is None, reason or "the system tells")
-
-
-def _audio_files() -> Ability:
-    import soundfile
-
-    known = soundfile.available_formats()
-    shown = [name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF") if name in known]
-    return Ability("audio files", True, f"libsndfile reads {', '.join(shown)} and others")
-
-
-def _disk_space(folder: Path) -> Ability:
-    name = "room for records"
-    try:
-        free_bytes = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Ability(name, False, f"the folder cannot be read: {error.strerror}")
-    return Ability(name, free_bytes >= ENOUGH_FREE_BYTES, f"{free_bytes // MEBIBYTE} MiB are free")
-
-
-def _git_state() -> tuple[str | None, bool | None, str | None]:
-    """The commit, whether measuring files differ from it, or else why there is no commit."""
-    if shutil.which("git") is None:
-        return None, None, "git is not installed"
-    for start in (Path(__file__).parent, Path.cwd()):
-        root = _git("-C", str(start), "rev-parse", "--show-toplevel")
-        if root is None or not _is_this_project(Path(root)):
-            continue
-        commit = _git("-C", root, "rev-parse", "HEAD")
-        changes = _git("-C", root, "status", "--porcelain", "--", *MEASURING_PATHS)
-        if commit is None or changes is None:
-            return None, None, "git cannot read the checkout's commit"
-        return commit, bool(changes), None
-    return None, None, "not run from a git checkout"
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=GIT_TIMEOUT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _is_this_project(root: Path) -> bool:
-    try:
-        declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    name: object = declared.get("project", {}).get("name")
-    return name == PROJECT_NAME
 
 
 def _type(error: Exception) -> str:

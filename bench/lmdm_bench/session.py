@@ -11,7 +11,7 @@ import numpy.typing as npt
 from lmdm_bench import audio, subjects
 from lmdm_bench.ceiling import measure_ceiling
 from lmdm_bench.clock import Stopwatch, synchroniser
-from lmdm_bench.machine import describe_machine, describe_tool
+from lmdm_bench.machine import describe_machine
 from lmdm_bench.memory import baseline
 from lmdm_bench.record import (
     SCHEMA_VERSION,
@@ -25,6 +25,7 @@ from lmdm_bench.record import (
 )
 from lmdm_bench.stream_run import Finished, Progress, Subject, run_streams, status_of
 from lmdm_bench.subjects import Model, Request
+from lmdm_bench.tool import describe_tool
 
 Samples = npt.NDArray[np.float32]
 

@@ -4,9 +4,7 @@ import dataclasses
 import getpass
 import json
 import platform
-import shutil
 import socket
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -17,18 +15,8 @@ import pytest
 import torch
 
 from lmdm_bench import machine
-from lmdm_bench.errors import UnsupportedError
-from lmdm_bench.machine import (
-    abilities,
-    check_device,
-    check_dtype,
-    describe_machine,
-    describe_tool,
-    machine_slug,
-    pick_device,
-    pick_dtype,
-    usable_cores,
-)
+from lmdm_bench.machine import describe_machine, machine_slug, usable_cores, why_no_cuda
+from lmdm_bench.tool import describe_tool
 
 
 class FakeNvmlError(Exception):
@@ -88,39 +76,11 @@ def cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
     return lambda nvml: monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
 
 def made(**fields):
     return dataclasses.replace(describe_machine(), **fields)
-
-
-def ability(found, name):
-    (one,) = (one for one in abilities(found) if one.name == name)
-    return one
-
-
-def commit(folder, *arguments):
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", "-C", folder, *identity, *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A checkout of a project of this name, from which an installed wheel is run."""
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed")
-    folder = tmp_path / "checkout"
-    (folder / "bench").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text('[project]\nname = "lmdm-bench"\n')
-    (folder / "bench" / "run.py").write_text("")
-    commit(folder, "init", "-q")
-    commit(folder, "add", ".")
-    commit(folder, "commit", "-q", "-m", "one")
-    monkeypatch.setattr(machine, "__file__", str(tmp_path / "site-packages" / "machine.py"))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def test_this_machine_is_described_with_a_reason_for_all_that_is_missing():
@@ -301,7 +261,6 @@ def test_a_gpu_that_withholds_its_power_limit_keeps_its_driver(cuda):
     found = describe_machine("cuda")
     assert (found.gpus[1].driver, found.gpus[1].power_limit_watts) == ("580.1", None)
     assert found.unavailable["gpus[1].power_limit_watts"] == "NVML: Not Supported"
-    assert ability(found, "GPU power limit").reason == "NVML: Not Supported"
 
 
 def test_a_gpu_without_nvml_is_still_described(cuda):
@@ -322,7 +281,7 @@ def test_torchs_own_warning_is_the_reason_for_no_cuda(monkeypatch):
     assert found.gpus == ()
     assert found.unavailable["gpus"] == "The NVIDIA driver on your system is too old"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device().reason == "torch finds no CUDA device"
+    assert why_no_cuda() == "torch finds no CUDA device"
 
 
 def test_a_slug_is_a_part_of_a_file_name():
@@ -331,188 +290,3 @@ def test_a_slug_is_a_part_of_a_file_name():
     assert machine_slug(found) == slug
     assert machine_slug(made(name="../../é")) == "machine"
     assert len(machine_slug(made(name="a b " * 99))) <= machine.SLUG_LENGTH
-
-
-def test_the_tool_has_versions_for_all_packages_present_or_not():
-    tool = describe_tool()
-    assert tool.python.endswith(platform.python_version())
-    assert tool.packages["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
-    assert set(tool.packages) == set(machine.PACKAGES)
-    assert (tool.git_commit is None) == (tool.git_reason is not None)
-
-
-def test_a_wheel_run_in_a_checkout_has_its_commit(checkout):
-    tool = describe_tool()
-    assert len(tool.git_commit) == 40
-    assert (tool.git_is_dirty, tool.git_reason) == (False, None)
-
-
-@pytest.mark.parametrize(
-    ("name", "is_dirty"),
-    [("bench/run.py", True), ("bench/new.py", True), ("README.md", False), ("run.json", False)],
-)
-def test_only_what_takes_part_in_measuring_makes_a_checkout_dirty(checkout, name, is_dirty):
-    (checkout / name).write_text("changed")
-    assert describe_tool().git_is_dirty is is_dirty
-
-
-def test_a_checkout_of_something_else_is_not_the_tools(checkout):
-    (checkout / "pyproject.toml").write_text('[project]\nname = "my-music"\n')
-    tool = describe_tool()
-    assert (tool.git_commit, tool.git_is_dirty) == (None, None)
-    assert tool.git_reason == "not run from a git checkout"
-    (checkout / "pyproject.toml").write_text("not = [toml")
-    assert describe_tool().git_reason == "not run from a git checkout"
-
-
-def test_a_checkout_without_a_commit_and_a_machine_without_git_have_reasons(checkout, monkeypatch):
-    shutil.rmtree(checkout / ".git")
-    commit(checkout, "init", "-q")
-    assert describe_tool().git_reason == "git cannot read the checkout's commit"
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert describe_tool().git_reason == "git is not installed"
-
-
-@pytest.mark.parametrize(
-    ("cpu_isa", "value", "reason"),
-    [
-        (("amx_bf16", "avx512_bf16"), "bfloat16", "the processor has amx_bf16"),
-        (("avx2", "avx512_bf16"), "bfloat16", "the processor has avx512_bf16"),
-        (("avx2", "avx512f"), "float32", "the processor has neither amx_bf16 nor avx512_bf16"),
-        (("bf16", "neon"), "float32", "the processor has neither amx_bf16 nor avx512_bf16"),
-    ],
-)
-def test_the_dtype_picked_on_a_cpu_follows_its_instructions(cpu_isa, value, reason):
-    picked = pick_dtype("cpu", cpu_isa)
-    assert (picked.value, picked.reason) == (value, reason)
-
-
-@pytest.mark.parametrize(
-    ("capability", "value"), [((7, 5), "float16"), ((8, 0), "bfloat16"), ((12, 0), "bfloat16")]
-)
-def test_the_dtype_picked_on_a_gpu_follows_its_capability(cuda, monkeypatch, capability, value):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    picked = pick_dtype("cuda:1", ())
-    assert picked.value == value
-    assert "{}.{}".format(*capability) in picked.reason
-
-
-def test_the_dtype_picked_on_an_apple_gpu_is_float32():
-    assert pick_dtype("mps", ()).value == "float32"
-
-
-def test_the_device_picked_is_cuda_where_there_is_one(cuda):
-    assert pick_device().value == "cuda"
-
-
-def test_the_device_picked_without_cuda_is_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.version, "cuda", None)
-    picked = pick_device()
-    assert (picked.value, picked.reason) == ("cpu", "this build of torch has no CUDA")
-
-
-def test_a_dtype_that_runs_is_accepted():
-    assert check_dtype("float32", "cpu", ()).reason == "asked for"
-    assert check_dtype("bfloat16", "cpu", ("avx512_bf16",)).reason == "asked for"
-
-
-def test_a_dtype_that_is_emulated_is_accepted_with_a_note():
-    accepted = check_dtype("bfloat16", "cpu", ("avx2",))
-    assert accepted.value == "bfloat16"
-    note = "asked for; slow here: the processor has no bfloat16 instructions"
-    assert accepted.reason == note
-
-
-def test_bfloat16_on_an_old_gpu_is_noted(cuda, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    monkeypatch.setattr(machine, "_try_operators", lambda dtype, device: None)
-    assert check_dtype("bfloat16", "cuda", ()).reason.endswith("the GPU has no bfloat16 units")
-
-
-def test_a_dtype_without_operators_is_refused_in_one_sentence(monkeypatch):
-    def fail(dtype, device):
-        raise RuntimeError("\"conv1d\" not implemented for 'Half'\nException raised from")
-
-    monkeypatch.setattr(machine, "_try_operators", fail)
-    with pytest.raises(UnsupportedError) as caught:
-        check_dtype("float16", "cpu", ())
-    assert str(caught.value) == (
-        "float16 does not run on cpu here: \"conv1d\" not implemented for 'Half'"
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float64", "int8", "half", ""])
-def test_a_dtype_that_is_none_of_ours_is_refused(dtype):
-    with pytest.raises(UnsupportedError, match="is not one of float32, bfloat16, float16"):
-        check_dtype(dtype, "cpu", ())
-
-
-@pytest.mark.parametrize(
-    ("device", "message"),
-    [
-        ("gpu", "there is no device 'gpu'; known are cpu, cuda, mps"),
-        ("", "there is no device ''; known are cpu, cuda, mps"),
-        ("meta", "the device 'meta' is not supported; known are cpu, cuda, mps"),
-        ("cpu:1", "cpu:1 was asked for, but there is only one cpu"),
-        ("cuda", "cuda was asked for, but this build of torch has no CUDA"),
-        ("mps", "mps was asked for, but this machine has no Apple GPU"),
-    ],
-)
-def test_a_device_that_is_not_here_is_refused_in_one_sentence(monkeypatch, device, message):
-    monkeypatch.setattr(torch.version, "cuda", None)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(UnsupportedError) as caught:
-        check_device(device)
-    assert str(caught.value) == message
-
-
-def test_a_device_that_is_here_is_accepted(cuda):
-    check_device("cpu")
-    check_device("cuda")
-    check_device("cuda:1")
-    with pytest.raises(UnsupportedError, match="cuda:2 was asked for, but CUDA devices here: 2"):
-        check_device("cuda:2")
-
-
-def test_each_ability_has_a_name_of_its_own_and_a_reason():
-    found = abilities(describe_machine())
-    assert len({one.name for one in found}) == len(found)
-    assert all(one.reason for one in found)
-    assert all(isinstance(one.is_possible, bool) for one in found)
-
-
-def test_abilities_follow_the_machine(cpu, cuda):
-    cuda(FakeNvml())
-    cpu({"flags": ["avx512_bf16"]})
-    found = describe_machine("cuda")
-    assert ability(found, "CUDA").is_possible
-    assert ability(found, "CPU in bfloat16 at speed").is_possible
-    assert ability(found, "GPU power limit").reason == "75 W, 75 W"
-    without = made(gpus=(), unavailable={"gpus": "this build of torch has no CUDA"})
-    assert not ability(without, "CUDA").is_possible
-    assert not ability(without, "GPU power limit").is_possible
-
-
-@pytest.mark.parametrize(
-    ("is_installed", "no_gpu", "is_possible", "reason"),
-    [
-        (False, None, False, "triton is not installed"),
-        (True, "no GPU", False, "only in Triton's interpreter: no GPU"),
-        (True, None, True, "triton is installed"),
-    ],
-)
-def test_triton_needs_to_be_installed_and_to_have_a_gpu(
-    monkeypatch, is_installed, no_gpu, is_possible, reason
-):
-    monkeypatch.setattr(
-        machine.importlib.util, "find_spec", lambda name: object() if is_installed else None
-    )
-    assert machine._triton(no_gpu) == ("Triton kernels", is_possible, reason)
-
-
-def test_room_for_records_is_that_of_the_folder_they_go_to(tmp_path, monkeypatch):
-    name = "room for records"
-    missing = abilities(describe_machine(), tmp_path / "missing")[-1]
-    assert missing[:2] == (name, False)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3 << 20))
-    assert abilities(describe_machine(), tmp_path)[-1] == (name, False, "3 MiB are free")

@@ -12,23 +12,9 @@ from lmdm_bench import session, subjects
 from lmdm_bench.record import Choice, from_json, to_json
 from lmdm_bench.session import Asked, context_samples, measure, predict, with_audio
 from lmdm_bench.stream_run import Progress
-from lmdm_bench.subjects import SCHEMES, Request
+from lmdm_bench.subjects import SCHEMES
+from tiny_run import HEARD, REQUEST
 
-REQUEST = Request(
-    schemes=SCHEMES,
-    model="tiny",
-    context_frames=12,
-    block_frames=3,
-    steps=2,
-    sampler="pingpong",
-    guidance_scale=1.0,
-    dtype="float32",
-    device="cpu",
-    attention="range",
-    checkpoint=None,
-    seed=0,
-)
-HEARD = np.random.default_rng(0).normal(0, 0.1, (2, 12 * 64)).astype(np.float32)
 ASKED = Asked(
     request=REQUEST,
     num_blocks=6,

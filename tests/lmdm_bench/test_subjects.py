@@ -14,27 +14,12 @@ from lmdm_bench import subjects
 from lmdm_bench.clock import Stopwatch
 from lmdm_bench.errors import InputError, UnsupportedError
 from lmdm_bench.subjects import SCHEMES, Model, Request, validate
-
-TINY = Request(
-    schemes=SCHEMES,
-    model="tiny",
-    context_frames=12,
-    block_frames=3,
-    steps=3,
-    sampler="pingpong",
-    guidance_scale=1.0,
-    dtype="float32",
-    device="cpu",
-    attention="range",
-    checkpoint=None,
-    seed=0,
-)
-CONTEXT = np.random.default_rng(0).normal(0, 0.1, (2, 12 * 64)).astype(np.float32)
+from tiny_run import HEARD, REQUEST
 
 
 def built(request: Request) -> Model:
     model = Model(request)
-    model.encode(CONTEXT)
+    model.encode(HEARD)
     return model
 
 
@@ -50,7 +35,7 @@ def subject(request: Request, scheme: str) -> subjects.DiffusionSubject:
 def test_each_scheme_is_within_its_budget(
     scheme: str, dtype: str, sampler: str, guidance_scale: float
 ) -> None:
-    request = replace(TINY, dtype=dtype, sampler=sampler, guidance_scale=guidance_scale)
+    request = replace(REQUEST, dtype=dtype, sampler=sampler, guidance_scale=guidance_scale)
     check = subject(request, scheme).check()
     assert check.is_within_budget, check
     assert 0 < check.reference_error < check.budget
@@ -62,22 +47,22 @@ def test_a_wrong_attention_fails_the_check(scheme: str, monkeypatch: pytest.Monk
         return 1.01 * lmdm_ref.attend(query, *rest)
 
     monkeypatch.setitem(subjects._ATTENTIONS, "range", blind)
-    check = subject(TINY, scheme).check()
+    check = subject(REQUEST, scheme).check()
     assert not check.is_within_budget
     assert check.error > check.budget
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_timed_block_is_the_stream_s_own_block(scheme: str) -> None:
-    one = subject(TINY, scheme)
+    one = subject(REQUEST, scheme)
     one.prefill()
     watch = Stopwatch(lambda: None)
     timed = [one.make_block(watch) for _ in range(3)]
 
-    again = subject(TINY, scheme)
+    again = subject(REQUEST, scheme)
     again.prefill()
     stream, state, codec = again._stream, again._state, again._codec
-    generator = torch.Generator().manual_seed(TINY.seed)
+    generator = torch.Generator().manual_seed(REQUEST.seed)
     noises = (lmdm_ref.block_noise(stream, 1, generator) for _ in range(3))
     with torch.inference_mode():
         blocks = list(lmdm_ref.stream_blocks(stream, state, noises))
@@ -96,7 +81,7 @@ def test_a_timed_block_is_the_stream_s_own_block(scheme: str) -> None:
 def test_each_stage_is_under_the_watch_once_and_each_step_too(
     scheme: str, stages: dict[str, int]
 ) -> None:
-    one = subject(TINY, scheme)
+    one = subject(REQUEST, scheme)
     one.prefill()
     watch = Stopwatch(lambda: None)
     samples = one.make_block(watch)
@@ -106,15 +91,15 @@ def test_each_stage_is_under_the_watch_once_and_each_step_too(
 
 
 def test_float32_weights_are_packed_and_float16_says_why_not() -> None:
-    assert Model(TINY).linear.value == "packed"
-    plain = Model(replace(TINY, dtype="float16")).linear
+    assert Model(REQUEST).linear.value == "packed"
+    plain = Model(replace(REQUEST, dtype="float16")).linear
     assert plain.value == "plain"
     assert "float16" in plain.reason
 
 
 def test_the_seed_decides_the_weights() -> None:
     first, again, other = (
-        subject(replace(TINY, seed=seed), "outpaint")._codec.decode(torch.ones(1, 1, 8))
+        subject(replace(REQUEST, seed=seed), "outpaint")._codec.decode(torch.ones(1, 1, 8))
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
@@ -122,7 +107,7 @@ def test_the_seed_decides_the_weights() -> None:
 
 
 def test_costs_are_the_paper_s_frames() -> None:
-    paper = replace(TINY, model="sao-small", context_frames=192, block_frames=48, steps=8)
+    paper = replace(REQUEST, model="sao-small", context_frames=192, block_frames=48, steps=8)
     ceiling = records.CPU_CEILING
     costs = [subjects.cost_of(paper, scheme, ceiling) for scheme in SCHEMES]
     assert [cost.frames_per_block for cost in costs] == [1920, 576, 432]
@@ -157,18 +142,18 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
     change: dict[str, object], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        validate(replace(TINY, **change))
+        validate(replace(REQUEST, **change))
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"model.model.transformer.project_in.weight": torch.zeros(3, 3)}, path)
     with pytest.raises(InputError, match=r"other.safetensors: .* does not fit tiny"):
-        Model(replace(TINY, checkpoint=path))
+        Model(replace(REQUEST, checkpoint=path))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_each_scheme_is_within_its_budget_on_a_gpu(scheme: str) -> None:
-    request = replace(TINY, device="cuda", dtype="bfloat16")
+    request = replace(REQUEST, device="cuda", dtype="bfloat16")
     assert subject(request, scheme).check().is_within_budget

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def text_for(layer: DecoderLayer, config: DecoderConfig = TINY) -> tuple[Tensor,
     return layer.cross_attention.encode_text(text)
 
 
-def normalised(heads: Tensor, norm: nn.Module, config: DecoderConfig) -> Tensor:
+def normalised(heads: Tensor, norm: Any, config: DecoderConfig) -> Tensor:
     """LayerNorm of each head, written out."""
     if config.qk_norm == "none":
         return heads
@@ -104,7 +104,7 @@ def test_layer_adds_its_three_parts_one_after_the_other(config: DecoderConfig) -
     text, hidden = text_for(layer, config), hidden_rows()
     run = plain_pass(BANDED, config)
 
-    def normed(rows: Tensor, norm: nn.Module) -> Tensor:
+    def normed(rows: Tensor, norm: nn.LayerNorm) -> Tensor:
         centred = rows - rows.mean(-1, keepdim=True)
         scale = (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
         scaled: Tensor = centred / scale * norm.weight

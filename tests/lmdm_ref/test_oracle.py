@@ -1,7 +1,6 @@
 """The oracles against the paper's formulas and against one another."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -152,7 +151,7 @@ def test_guidance_scale_0_is_the_unguided_oracle_without_text(scheme: str) -> No
 
 @EACH_SCHEME
 def test_oracle_computes_in_the_dtype_asked_for(scheme: str) -> None:
-    made: Any = TINY_SCHEMES[scheme](GUIDED, dtype=torch.float32)
+    made = TINY_SCHEMES[scheme](GUIDED, dtype=torch.float32)
     history, prompt = tiny_latents(2, CONTEXT), tiny_conditioning(2)
     noise = noise_of(made.oracle)
     truth = made.oracle.block(noise, history, prompt)

@@ -1,4 +1,5 @@
 from dataclasses import MISSING, FrozenInstanceError, fields, replace
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_config_cannot_change_under_a_model() -> None:
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_in_a_sentence(
-    changes: dict[str, int], reason: str
+    changes: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         replace(TINY, **changes)

@@ -58,7 +58,7 @@ def test_each_next_makes_and_commits_exactly_one_block() -> None:
 
 
 def test_generator_takes_noise_only_when_it_needs_it() -> None:
-    drawn = []
+    drawn: list[int] = []
 
     def noises() -> Iterator[Tensor]:
         while True:

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lmdm_bench.machine import describe_machine, describe_tool, machine_slug
+from lmdm_bench.machine import describe_machine, machine_slug
 from lmdm_bench.peer import PeerCell, PeerRecord, ratio
 from lmdm_bench.record import SCHEMA_VERSION, to_json, write_whole
+from lmdm_bench.tool import describe_tool
 from lmdm_ref.checkpoint import decoder_state
 from lmdm_ref.decoder import DiffusionDecoder, decoder_from_state
 from lmdm_ref.linear import pack_linears

@@ -1,0 +1,22 @@
+"""A request small enough for tests, and the samples that it continues."""
+
+import numpy as np
+
+from lmdm_bench.subjects import SCHEMES, Request
+
+REQUEST = Request(
+    schemes=SCHEMES,
+    model="tiny",
+    context_frames=12,
+    block_frames=3,
+    steps=3,
+    sampler="pingpong",
+    guidance_scale=1.0,
+    dtype="float32",
+    device="cpu",
+    attention="range",
+    checkpoint=None,
+    seed=0,
+)
+SAMPLES_PER_FRAME = 64
+HEARD = np.random.default_rng(0).normal(0, 0.1, (2, 12 * SAMPLES_PER_FRAME)).astype(np.float32)
