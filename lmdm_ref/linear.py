@@ -6,12 +6,16 @@ oneDNN's blocked layout is made once here. The results differ from the plain lay
 order of float additions.
 """
 
+import platform
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 # The layout is chosen for about this many rows; measured equal for 48 to 241.
 LAYOUT_ROWS = 96
+
+X86 = ("x86_64", "AMD64")
 
 
 class PackedLinear(nn.Module):
@@ -51,10 +55,14 @@ def why_not_packed(weight: Tensor) -> str | None:
     """Why oneDNN's layout cannot be used for such a weight, or None where it can."""
     if weight.device.type != "cpu":
         return f"the weights are on {weight.device.type}; oneDNN's layout is for CPUs"
+    if platform.machine() not in X86:
+        return "oneDNN's layout was tried on x86 only"
     if not torch.backends.mkldnn.is_available():
         return "this build of torch has no oneDNN"
     if weight.dtype not in (torch.float32, torch.bfloat16):
         return f"oneDNN's packed product takes float32 and bfloat16, not {weight.dtype}"
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return "this version of torch does not offer oneDNN's packed product"
+    if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "this processor is too old for oneDNN's bfloat16"
     return None

@@ -179,8 +179,9 @@ def _system() -> str:
 
 
 def _operating_system() -> str:
-    """The system with its kernel's release; the kernel's version string may name its builder."""
-    release = platform.release()
+    """The system with its kernel's release: its numbers, since the rest may name its builder."""
+    numbers = re.match(r"[\d.]+", platform.release())
+    release = numbers.group().strip(".") if numbers else "unknown"
     if platform.system() == "Linux":
         name = "Linux"
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from lmdm_bench import audio, subjects
 from lmdm_bench.ceiling import measure_ceiling
 from lmdm_bench.clock import Stopwatch, synchroniser
+from lmdm_bench.errors import UnsupportedError
 from lmdm_bench.machine import describe_machine
 from lmdm_bench.memory import baseline
 from lmdm_bench.record import (
@@ -63,7 +64,14 @@ def predict(request: Request, ceiling: Ceiling) -> list[tuple[Workload, Cost]]:
 
 
 def ceiling_for(request: Request) -> Ceiling:
-    return measure_ceiling(request.dtype, request.device)
+    """What the machine can do at best. Raises UnsupportedError where even that does not fit."""
+    try:
+        return measure_ceiling(request.dtype, request.device)
+    except (MemoryError, RuntimeError) as error:
+        status, reason = status_of(error)
+        if status != "OOM":
+            raise
+        raise UnsupportedError(f"too little memory to measure anything here: {reason}") from error
 
 
 def measure(asked: Asked, ceiling: Ceiling, progress: Progress) -> tuple[Record, list[Samples]]:

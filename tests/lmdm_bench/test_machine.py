@@ -222,6 +222,13 @@ def test_windows_has_no_load_average(monkeypatch):
     assert found.os.startswith("Windows ")
 
 
+def test_a_kernel_is_told_by_its_numbers_alone(monkeypatch):
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "release", lambda: "6.18.4-someones-build7")
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"PRETTY_NAME": "A Linux"})
+    assert describe_machine().os == "A Linux, kernel 6.18.4"
+
+
 def test_the_operating_system_of_a_mac(monkeypatch):
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "mac_ver", lambda: ("15.1", ("", "", ""), "arm64"))

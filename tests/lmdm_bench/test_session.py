@@ -9,6 +9,7 @@ import soundfile
 
 import records
 from lmdm_bench import session, subjects
+from lmdm_bench.errors import UnsupportedError
 from lmdm_bench.record import Choice, from_json, to_json
 from lmdm_bench.session import Asked, context_samples, measure, predict, with_audio
 from lmdm_bench.stream_run import Progress
@@ -79,6 +80,17 @@ def test_a_model_that_does_not_fit_the_memory_ends_every_cell_as_oom(
     assert all("can't allocate memory" in str(cell.reason) for cell in record.cells)
     assert all(not samples.size for samples in generated)
     assert from_json(to_json(record)) == record
+
+
+def test_a_machine_without_memory_for_the_ceiling_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(session, "measure_ceiling", refuse)
+    with pytest.raises(UnsupportedError, match="too little memory to measure anything"):
+        session.ceiling_for(REQUEST)
 
 
 def test_one_scheme_out_of_memory_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

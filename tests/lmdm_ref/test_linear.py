@@ -85,3 +85,14 @@ def test_refused_layer_is_left_as_it_was() -> None:
     with pytest.raises(ValueError, match="cannot be packed"):
         pack_linears(module)
     assert isinstance(module[0], nn.Linear)
+
+
+def test_other_processors_and_older_torches_say_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.zeros(2, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.machine", lambda: "arm64")
+        assert why_not_packed(weight) == "oneDNN's layout was tried on x86 only"
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        assert why_not_packed(weight) == "this build of torch has no oneDNN"
