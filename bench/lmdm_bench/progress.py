@@ -17,11 +17,11 @@ def shown_on(console: Console, num_schemes: int, num_blocks: int) -> Iterator[Pr
     if console.is_terminal:
         with _bar(console) as bar:
             task = bar.add_task("preparing", total=None)
-            done = 0
 
             def say(words: str) -> None:
                 total = num_schemes * num_blocks if words == "measuring" else None
                 bar.reset(task, description=words, total=total)
+                bar.refresh()
 
             def advance(workload: Workload) -> None:
                 bar.update(task, advance=1, refresh=True)
@@ -52,4 +52,6 @@ def _bar(console: Console) -> Bar:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        # A thread that redraws would take time from the blocks: it is drawn between them.
+        auto_refresh=False,
     )
