@@ -9,7 +9,7 @@ from lmdm_ref.cost import block_cost, block_passes, num_parameters
 from lmdm_ref.decoder import DiffusionDecoder, decoder_from_state, random_decoder
 from lmdm_ref.encoder_decoder import EncoderDecoder
 from lmdm_ref.geometry import Geometry
-from lmdm_ref.linear import pack_linears, why_not_packed
+from lmdm_ref.linear import PackedLinear, pack_linears, why_not_packed
 from lmdm_ref.oracle import BlockCausalOracle, EncoderDecoderOracle, OutpaintOracle
 from lmdm_ref.outpaint import Outpaint
 from lmdm_ref.presets import PRESETS, CodecConfig, DecoderConfig, Preset
@@ -34,6 +34,7 @@ __all__ = [
     "Geometry",
     "Outpaint",
     "OutpaintOracle",
+    "PackedLinear",
     "Preset",
     "PromptPolicy",
     "Sampler",

@@ -1,7 +1,7 @@
 """What this machine can do at best: the two rates that every measured time is held against."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -19,10 +19,16 @@ LARGEST_CPU_WIDTH = 4096
 READ_BYTES = 512 << 20
 
 
-def measure_ceiling(dtype: str, device: str) -> Ceiling:
+# A product makes, for a width, dtype and device, the action that multiplies two such squares once.
+Product = Callable[[int, torch.dtype, torch.device], Callable[[], None]]
+
+
+def measure_ceiling(dtype: str, device: str, other_products: Sequence[Product] = ()) -> Ceiling:
     """Measure both rates, in about a second and with about half a GiB. Best of several tries.
 
-    ``flops_per_second``: square matrix products in ``dtype``, a multiply and an add as two.
+    ``flops_per_second``: square matrix products in ``dtype``, a multiply and an add as two, by
+    torch's own product and by each of ``other_products``: whatever library the model multiplies
+    with has to be among them, or the ceiling is none.
     ``bytes_per_second``: summing a float32 buffer far larger than the last-level cache. Reading is
     the pattern that stands for a pass over the network: each weight is read once while few
     activations are written, so a copy, half of whose traffic is writes, would promise less than
@@ -34,17 +40,20 @@ def measure_ceiling(dtype: str, device: str) -> Ceiling:
     """
     return Ceiling(
         dtype=dtype,
-        flops_per_second=_flops_per_second(getattr(torch, dtype), torch.device(device)),
+        flops_per_second=max(
+            _flops_per_second(make, getattr(torch, dtype), torch.device(device))
+            for make in (_product, *other_products)
+        ),
         bytes_per_second=_bytes_per_second(torch.device(device)),
     )
 
 
-def _flops_per_second(dtype: torch.dtype, device: torch.device) -> float:
+def _flops_per_second(make: Product, dtype: torch.dtype, device: torch.device) -> float:
     best = 0.0
     width = SMALLEST_WIDTH
     largest = LARGEST_CPU_WIDTH if device.type == "cpu" else LARGEST_WIDTH
     while True:
-        multiply = _product(width, dtype, device)
+        multiply = make(width, dtype, device)
         multiply()
         seconds = min(_tries(multiply, device, TRY_SECONDS / 4))
         best = max(best, 2 * width**3 / seconds)

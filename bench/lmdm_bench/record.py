@@ -80,7 +80,7 @@ class Machine:
 class Ceiling:
     """What this machine can do at best, measured in the same process before the cells.
 
-    ``flops_per_second``: a large matrix product in the run's dtype.
+    ``flops_per_second``: a large matrix product in the run's dtype, by the fastest library in use.
     ``bytes_per_second``: reading a written buffer far larger than the last-level cache.
     """
 

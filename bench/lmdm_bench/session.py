@@ -66,7 +66,7 @@ def predict(request: Request, ceiling: Ceiling) -> list[tuple[Workload, Cost]]:
 def ceiling_for(request: Request) -> Ceiling:
     """What the machine can do at best. Raises UnsupportedError where even that does not fit."""
     try:
-        return measure_ceiling(request.dtype, request.device)
+        return measure_ceiling(request.dtype, request.device, subjects.products(request))
     except (MemoryError, RuntimeError) as error:
         status, reason = status_of(error)
         if status != "OOM":

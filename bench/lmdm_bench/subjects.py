@@ -171,6 +171,12 @@ def cost_of(request: Request, scheme: str, ceiling: Ceiling) -> Cost:
     )
 
 
+def products(request: Request) -> tuple[Callable[..., Callable[[], None]], ...]:
+    """The matrix products, besides torch's own, that a run's linear layers use."""
+    weight = torch.empty(1, 1, dtype=_dtype(request), device=request.device)
+    return (_packed_product,) if lmdm_ref.why_not_packed(weight) is None else ()
+
+
 class Model:
     """The weights that all cells of a run share: decoder, codec and prompt."""
 
@@ -337,6 +343,18 @@ class DiffusionSubject:
     def _stage(self, watch: Stopwatch, name: str) -> AbstractContextManager[None]:
         is_own = name in _SCHEMES[self.workload.scheme].own_stages
         return watch.stage(name) if is_own else nullcontext()
+
+
+def _packed_product(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+    with torch.inference_mode():
+        linear = torch.nn.Linear(width, width, bias=False, device=device, dtype=dtype)
+        packed, rows = lmdm_ref.PackedLinear(linear), torch.rand(width, width).to(device, dtype)
+
+    @torch.inference_mode()
+    def multiply() -> None:
+        packed(rows)
+
+    return multiply
 
 
 def _pack(decoder: lmdm_ref.DiffusionDecoder) -> Choice:

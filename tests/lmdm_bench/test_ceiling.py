@@ -48,14 +48,14 @@ def test_products_grow_until_one_is_long_enough(small, monkeypatch):
     monkeypatch.setattr(ceiling, "LONG_ENOUGH_SECONDS", 1.0)
     # A width's readings: the limit's start, then a try's begin and end past the limit.
     monkeypatch.setattr(ceiling, "time", SteppingClock(1.0, 1.0, 0.5))
-    flops = ceiling._flops_per_second(torch.float32, torch.device("cpu"))
+    flops = ceiling._flops_per_second(ceiling._product, torch.float32, torch.device("cpu"))
     assert flops == max(2 * 256**3 / 0.5, 2 * 512**3 / 1.0)
 
 
 def test_products_stop_growing_at_the_largest_width(small, monkeypatch):
     monkeypatch.setattr(ceiling, "LONG_ENOUGH_SECONDS", math.inf)
     monkeypatch.setattr(ceiling, "LARGEST_CPU_WIDTH", 512)
-    assert ceiling._flops_per_second(torch.float32, torch.device("cpu")) > 0
+    assert ceiling._flops_per_second(ceiling._product, torch.float32, torch.device("cpu")) > 0
 
 
 def test_the_quickest_try_counts_and_there_is_at_least_one(monkeypatch):
@@ -70,3 +70,15 @@ def test_the_quickest_try_counts_and_there_is_at_least_one(monkeypatch):
 def test_a_dtype_that_torch_has_not_is_refused():
     with pytest.raises(AttributeError):
         measure_ceiling("float12", "cpu")
+
+
+def test_the_fastest_product_is_the_ceiling(small, monkeypatch):
+    widths = []
+
+    def instant(width, dtype, device):
+        widths.append(width)
+        return lambda: None
+
+    plain = measure_ceiling("float32", "cpu").flops_per_second
+    assert measure_ceiling("float32", "cpu", [instant]).flops_per_second > 10 * plain
+    assert widths[0] == ceiling.SMALLEST_WIDTH

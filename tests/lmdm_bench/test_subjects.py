@@ -90,6 +90,12 @@ def test_each_stage_is_under_the_watch_once_and_each_step_too(
     assert samples.dtype == np.float32
 
 
+def test_the_ceiling_knows_the_product_that_the_layers_use() -> None:
+    (make,) = subjects.products(REQUEST)
+    assert make(16, torch.float32, torch.device("cpu"))() is None
+    assert subjects.products(replace(REQUEST, dtype="float16")) == ()
+
+
 def test_float32_weights_are_packed_and_float16_says_why_not() -> None:
     assert Model(REQUEST).linear.value == "packed"
     plain = Model(replace(REQUEST, dtype="float16")).linear
