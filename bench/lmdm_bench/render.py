@@ -349,7 +349,8 @@ def _ceiling(record: Record) -> str:
         f"At least: the greater of FLOPs ÷ {shown.gigaflop(ceiling.flops_per_second)}/s and bytes "
         f"÷ {shown.gigabytes(ceiling.bytes_per_second)}/s in each network evaluation. Both were "
         f"measured in {ceiling.dtype} in the same process: the fastest large matrix product, and "
-        "reading a buffer far larger than the last cache. The FLOPs count a multiply and an add as two."
+        "reading a buffer far larger than the last cache. The FLOPs count a multiply and an add as "
+        "two."
     )
 
 
