@@ -34,6 +34,26 @@ def attend(
     return torch.cat(rows, dim=2)
 
 
+def attend_biased(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads keys head_dim"],
+    value: Float[Tensor, "batch heads keys head_dim"],
+    plan: Plan,
+    bias: Float[Tensor, "heads queries seen"],
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """As ``attend``, with a bias on the scores of the keys that the plan's one row sees.
+
+    Raises ValueError for a plan of more than one key span.
+    """
+    if len(plan) != 1 or len(plan[0].keys) != 1:
+        raise ValueError(f"a bias goes with one key span, got {plan}")
+    ((start, stop),) = plan[0].keys
+    scaled = query * query.shape[-1] ** -0.5
+    scores = scaled @ key[:, :, start:stop].mT + bias
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    return scores.softmax(dim=-1, dtype=wide).to(value.dtype) @ value[:, :, start:stop]
+
+
 def attend_dense(
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch key_heads keys head_dim"],

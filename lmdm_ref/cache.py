@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lmdm_ref.arena import Arena, Span
+from lmdm_ref.arena import Span
 
 
 class Write(NamedTuple):
@@ -38,10 +38,10 @@ class KVCache:
 
     @classmethod
     def allocate(
-        cls, arena: Arena, layers: int, batch: int, heads: int, head_dim: int, like: Tensor
+        cls, places: int, layers: int, batch: int, heads: int, head_dim: int, like: Tensor
     ) -> "KVCache":
         """An empty cache with the dtype and device of ``like``."""
-        shape = (layers, batch, heads, arena.size, head_dim)
+        shape = (layers, batch, heads, places, head_dim)
         return cls(like.new_zeros(shape), like.new_zeros(shape))
 
     def write(
@@ -66,6 +66,15 @@ class KVCache:
         """Overwrite places in all layers: tests poison what must not be read."""
         self._keys[..., places.start : places.stop, :] = number
         self._values[..., places.start : places.stop, :] = number
+
+    def is_finite(self) -> bool:
+        """Whether every key and value is a finite number."""
+        return bool(self._keys.isfinite().all()) and bool(self._values.isfinite().all())
+
+    def copy_from(self, other: "KVCache") -> None:
+        """Take over another cache's keys and values, of the same shape, in place."""
+        self._keys.copy_(other._keys)
+        self._values.copy_(other._values)
 
     def clone(self) -> "KVCache":
         return KVCache(self._keys.clone(), self._values.clone())

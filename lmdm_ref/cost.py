@@ -1,15 +1,16 @@
-"""What arithmetic says of one steady block: evaluations, FLOPs and bytes (no torch).
+"""What arithmetic says of one steady block of a diffusion scheme (no torch).
 
-Counted from the same plans that the schemes run. A multiply and an add are two FLOPs; only matrix
-products count (projections, attention, head), as ``torch.utils.flop_counter`` counts them, and the
-tests hold the two equal to the last digit. Paper, section 4.1 and appendix: frames per block are
-(s + o)·K for outpainting, s + o·K for encoder-decoder, o + o·K for block-causal.
+Counted from the same plans that the schemes run; tests hold the FLOPs equal to torch's own counter
+to the last digit, and the memory to what a process is measured to hold. Paper, section 4.1 and
+appendix: frames per block are (s + o)·K for outpainting, s + o·K for encoder-decoder, o + o·K for
+block-causal.
 """
 
 from dataclasses import dataclass
 
 from lmdm_ref.arena import Arena, Span
 from lmdm_ref.geometry import Geometry
+from lmdm_ref.pass_cost import BlockCost, PassCost, StreamBytes
 from lmdm_ref.plan import (
     Plan,
     crop_plan,
@@ -23,6 +24,10 @@ from lmdm_ref.plan import (
 from lmdm_ref.presets import DecoderConfig
 
 SCHEMES = ("outpaint", "encoder-decoder", "block-causal")
+
+# Latents stay in float32: the context, the noisy block, its noise and what the sampler makes of it.
+BYTES_PER_LATENT = 4
+LATENT_COPIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,48 +50,6 @@ class PassShape:
     @property
     def rows(self) -> int:
         return self.frames + self.has_token
-
-
-@dataclass(frozen=True, kw_only=True)
-class PassCost:
-    """FLOPs and bytes of one pass, for the whole batch."""
-
-    count: int
-    flops_projections: int
-    flops_attention: int
-    flops_head: int
-    bytes_weights: int
-    bytes_cache_read: int
-    bytes_cache_written: int
-
-    @property
-    def flops(self) -> int:
-        return self.flops_projections + self.flops_attention + self.flops_head
-
-    @property
-    def num_bytes(self) -> int:
-        return self.bytes_weights + self.bytes_cache_read + self.bytes_cache_written
-
-    def seconds_at_least(self, flops_per_second: float, bytes_per_second: float) -> float:
-        """The bound of all ``count`` passes: compute or weight reading, whichever is slower."""
-        slower = max(self.flops / flops_per_second, self.num_bytes / bytes_per_second)
-        return self.count * slower
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockCost:
-    """One steady block of a scheme: its passes and their sums."""
-
-    evaluations: int
-    frames: int
-    passes: tuple[PassCost, ...]
-
-    def total(self, name: str) -> int:
-        """The sum over passes of a ``PassCost`` figure, by its name."""
-        return sum(one.count * int(getattr(one, name)) for one in self.passes)
-
-    def seconds_at_least(self, flops_per_second: float, bytes_per_second: float) -> float:
-        return sum(one.seconds_at_least(flops_per_second, bytes_per_second) for one in self.passes)
 
 
 def block_passes(
@@ -153,6 +116,30 @@ def block_cost(
     )
 
 
+def stream_bytes(
+    scheme: str,
+    config: DecoderConfig,
+    geometry: Geometry,
+    passes: tuple[PassShape, ...],
+    batch: int,
+    bytes_per_number: int,
+) -> StreamBytes:
+    """What a stream of ``batch`` rows (guidance counted in) holds while it makes a block."""
+    places = {
+        "outpaint": 0,
+        "encoder-decoder": geometry.window_frames + 1,
+        "block-causal": geometry.window_frames + 1 + geometry.block_frames,
+    }[scheme]
+    text_rows = 2 * config.depth * config.cross_width * config.text_tokens
+    latents = LATENT_COPIES * geometry.window_frames * config.latent_channels * BYTES_PER_LATENT
+    return StreamBytes(
+        weights=num_parameters(config) * bytes_per_number,
+        cache=batch * (2 * config.depth * config.width * places + text_rows) * bytes_per_number
+        + batch * latents,
+        activations=batch * max(_activations(config, one) for one in passes) * bytes_per_number,
+    )
+
+
 def num_parameters(config: DecoderConfig) -> int:
     """All of the decoder's weights, B among them."""
     width, channels = config.width, config.latent_channels
@@ -212,8 +199,12 @@ def _pass_cost(
         + token_macs
     )
     bytes_per_cache_row = 2 * width * bytes_per_number * batch if shape.is_cached else 0
+    encode_rows = shape.clean_frames if shape.is_cached else 0
     return PassCost(
         count=shape.count,
+        encode_rows=batch * encode_rows,
+        step_rows=batch * (rows - encode_rows),
+        pairs=batch * pairs,
         flops_projections=2 * (batch * row_macs + token_macs),
         flops_attention=4 * batch * width * (pairs + full_rows * config.text_tokens),
         flops_head=2 * batch * outputs * head_weights,
@@ -221,6 +212,17 @@ def _pass_cost(
         bytes_cache_read=bytes_per_cache_row * seen_keys,
         bytes_cache_written=bytes_per_cache_row * key_rows,
     )
+
+
+def _activations(config: DecoderConfig, shape: PassShape) -> int:
+    """Numbers alive together in a layer's widest moment.
+
+    In the feed-forward: the hidden rows, their norm, value and gate, SiLU(gate) and the product. In
+    attention: the hidden rows, their norm, three projections and two rotated ones, and the result.
+    """
+    feed_forward = shape.rows * (2 * config.width + 4 * config.feed_forward_width)
+    attention = shape.rows * 8 * config.width
+    return max(feed_forward, attention)
 
 
 def _distinct_keys(plan: Plan) -> int:

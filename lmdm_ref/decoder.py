@@ -113,7 +113,9 @@ class DiffusionDecoder(nn.Module):
     def allocate_cache(self, arena: Arena, batch: int) -> KVCache:
         config = self.config
         like = self.sigma_features.weight.detach()
-        return KVCache.allocate(arena, config.depth, batch, config.num_heads, config.head_dim, like)
+        return KVCache.allocate(
+            arena.size, config.depth, batch, config.num_heads, config.head_dim, like
+        )
 
     def run(self, hidden: Hidden, run: Pass, conditioning: EncodedConditioning) -> Outputs:
         """The rows through all layers; gives those of ``run.outputs``."""

@@ -1,6 +1,6 @@
-"""How long things are: sample rate, frames, context and block (no torch)."""
+"""How long things are: sample rate, frames, context, block, and tokens of a frame (no torch)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,7 @@ class Geometry:
     block_frames: int
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate_hz", "samples_per_frame", "context_frames", "block_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        _at_least_one(self)
         if self.context_frames % self.block_frames:
             raise ValueError(
                 f"a window of {self.context_frames} context + {self.block_frames} block frames "
@@ -51,3 +49,41 @@ class Geometry:
     @property
     def block_seconds(self) -> float:
         return self.block_samples / self.sample_rate_hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenGeometry:
+    """An LMM's lengths: frames of ``num_levels`` RVQ tokens each.
+
+    ``context_frames``: what the encoder hears of the past (``lmm-encoder-decoder``), or how many
+    frames before itself each frame sees in each layer (``lmm-frame-wise``).
+
+    Raises ValueError for anything below 1.
+    """
+
+    sample_rate_hz: int
+    samples_per_frame: int
+    context_frames: int
+    block_frames: int
+    num_levels: int
+
+    def __post_init__(self) -> None:
+        _at_least_one(self)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.sample_rate_hz / self.samples_per_frame
+
+    @property
+    def block_tokens(self) -> int:
+        return self.block_frames * self.num_levels
+
+    @property
+    def block_seconds(self) -> float:
+        return self.block_frames * self.samples_per_frame / self.sample_rate_hz
+
+
+def _at_least_one(lengths: Geometry | TokenGeometry) -> None:
+    for field in fields(lengths):
+        if getattr(lengths, field.name) < 1:
+            raise ValueError(f"{field.name} must be at least 1, got {getattr(lengths, field.name)}")

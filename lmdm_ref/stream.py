@@ -1,14 +1,15 @@
 """What a stream is, and the generator that pulls blocks from one.
 
-A stream is prefill, denoise, commit, with the state going in and coming out. Denoising itself is
-encoding what the state still owes (``encode_context``) and then sampling with ``velocity``; the two
-are named so that whoever measures can stand between them, and no timer has to live in here.
+A stream is prefill, generate, commit, with the state going in and coming out. For the diffusion
+schemes generating is encoding what the state still owes (``encode_context``) and then denoising by
+``velocity``; the two are named so that whoever measures can stand between them, and no timer has to
+live in here. The LMMs keep the same three verbs (``token_stream.py``).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -37,15 +38,18 @@ class PromptPolicy(Enum):
 
 @runtime_checkable
 class Stream(Protocol[State]):
-    """Anything that makes blocks. A state passed to ``commit`` is used up by it."""
+    """Anything that makes blocks. A state passed to ``commit`` is used up by it.
 
-    def prefill(self, context: Frames, conditioning: Conditioning) -> State:
-        """A state that has heard ``context`` (clean frames, one row for each listener)."""
+    Context and blocks are latents, or an LMM's tokens; randomness comes in as ``noise``.
+    """
 
-    def denoise(self, noise: Noise, state: State) -> Frames:
+    def prefill(self, context: Tensor, conditioning: Any) -> State:
+        """A state that has heard ``context`` (one row for each listener)."""
+
+    def generate(self, noise: Tensor, state: State) -> Tensor:
         """The next block."""
 
-    def commit(self, block: Frames, state: State) -> State:
+    def commit(self, block: Tensor, state: State) -> State:
         """The state that has heard ``block`` too."""
 
 
@@ -84,7 +88,7 @@ class DiffusionStream(ABC, Generic[State]):
     ) -> State:
         """The state as it goes on under another prompt."""
 
-    def denoise(self, noise: Noise, state: State) -> Frames:
+    def generate(self, noise: Noise, state: State) -> Frames:
         """The next block, for noise as ``block_noise`` draws it."""
         self.encode_context(state)
         return self.sampler.sample(self.velocity(noise, state), self.target_noise(noise))
@@ -112,10 +116,12 @@ class DiffusionStream(ABC, Generic[State]):
         return clean if self.sampler.copies == 1 else torch.cat([clean] * self.sampler.copies)
 
 
-def stream_blocks(stream: Stream[State], state: State, noises: Iterable[Noise]) -> Iterator[Frames]:
+def stream_blocks(
+    stream: Stream[State], state: State, noises: Iterable[Tensor]
+) -> Iterator[Tensor]:
     """One block for each noise; each ``next()`` makes exactly one block and commits it."""
     for noise in noises:
-        block = stream.denoise(noise, state)
+        block = stream.generate(noise, state)
         state = stream.commit(block, state)
         yield block
 

@@ -249,7 +249,7 @@ def check_stream_within_budget(scheme: Scheme[Any]) -> None:
     blocks, references, truths = [], [], []
     for _ in range(2 * geometry.context_blocks):
         noise = block_noise(stream, 2, generator)
-        blocks.append(stream.denoise(noise, state))
+        blocks.append(stream.generate(noise, state))
         references.append(scheme.same_dtype_oracle.block(noise, history, prompt))
         truths.append(scheme.oracle.block(noise, history, prompt))
         state = stream.commit(blocks[-1], state)
@@ -294,7 +294,7 @@ class _Contract:
         state = self.stream.prefill(history, self.prompt)
         blocks = max(self.geometry.context_blocks, self.ring_blocks) * 3 + 1
         for noise in self._noises(blocks):
-            block = self.stream.denoise(noise, state)
+            block = self.stream.generate(noise, state)
             state = self.stream.commit(block, state)
             assert_identity(block, self.oracle.block(noise, history, self.prompt))
             history = torch.cat([history, block], dim=1)
@@ -307,11 +307,11 @@ class _Contract:
         blocks = self._blocks(state, [first, *noises])
         assert torch.equal(blocks, self._blocks(copied.clone(), [first, *noises]))
 
-        block = self.stream.denoise(first, copied)
+        block = self.stream.generate(first, copied)
         midway = copied.clone()
-        again = self.stream.denoise(first, midway.clone())
+        again = self.stream.generate(first, midway.clone())
         after = self._blocks(self.stream.commit(block, copied), noises)
-        assert torch.equal(self.stream.denoise(first, midway), again)
+        assert torch.equal(self.stream.generate(first, midway), again)
         assert torch.equal(after, self._blocks(self.stream.commit(block, midway), noises))
         assert torch.equal(torch.cat([block, after], dim=1), blocks)
 
@@ -320,8 +320,8 @@ class _Contract:
         first, *noises = self._noises(3)
         state = self._warm_state()
         expected = self._blocks(state.clone(), [first, *noises])
-        once = self.stream.denoise(first, state)
-        twice = self.stream.denoise(first, state)
+        once = self.stream.generate(first, state)
+        twice = self.stream.generate(first, state)
         assert_identity(twice, once)
         after = self._blocks(self.stream.commit(twice, state), noises)
         assert_identity(torch.cat([twice, after], dim=1), expected)
@@ -378,7 +378,7 @@ class _Contract:
 
         state = self.stream.prefill(self.heard[:, :started], self.prompt)
         for block in self.heard[:, started:].split(self.geometry.block_frames, dim=1):
-            self.stream.denoise(noises[0], state)  # made, heard by nobody, replaced
+            self.stream.generate(noises[0], state)  # made, heard by nobody, replaced
             state = self.stream.commit(block, state)
         assert_identity(self._blocks(state, noises), expected)
 
@@ -435,7 +435,7 @@ class _Contract:
         """The blocks that follow, in one piece; the state is used up."""
         blocks = []
         for noise in noises:
-            blocks.append(self.stream.denoise(noise, state))
+            blocks.append(self.stream.generate(noise, state))
             state = self.stream.commit(blocks[-1], state)
         return torch.cat(blocks, dim=1)
 

@@ -1,8 +1,7 @@
 """An example of a record of our full pass beside the peer's."""
 
 import records
-from lmdm_bench.peer import PeerCell, PeerRecord
-from lmdm_bench.record import SCHEMA_VERSION
+from lmdm_bench.peer import PEER_SCHEMA_VERSION, PeerCell, PeerRecord
 
 
 def record() -> PeerRecord:
@@ -15,7 +14,7 @@ def record() -> PeerRecord:
     )
     example = records.all_ok()
     return PeerRecord(
-        SCHEMA_VERSION,
+        PEER_SCHEMA_VERSION,
         example.created,
         "a command",
         "stable-audio-tools 0.0.19",

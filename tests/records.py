@@ -14,7 +14,9 @@ from lmdm_bench.record import (
     Cell,
     Check,
     Choice,
+    CodecCost,
     Cost,
+    Footprint,
     Gpu,
     Machine,
     Memory,
@@ -26,13 +28,17 @@ from lmdm_bench.record import (
 )
 
 SCHEMES = ("outpaint", "encoder-decoder", "block-causal")
+LMM_SCHEMES = ("lmm-encoder-decoder", "lmm-frame-wise")
 BLOCK_SECONDS = 48 * 2048 / 44100
+LMM_BLOCK_SECONDS = 50 * 1920 / 48000
 
-# scheme: context encode, first step, later step; then decoder frames of one block.
+# scheme: context encode, first step, later step (of an LMM: each frame).
 CPU_MS = {
     "outpaint": (0.0, 330.0, 330.0),
     "encoder-decoder": (270.0, 100.0, 100.0),
     "block-causal": (0.0, 160.0, 100.0),
+    "lmm-encoder-decoder": (1600.0, 58.0, 58.0),
+    "lmm-frame-wise": (0.0, 26.0, 26.0),
 }
 CPU_CODEC_MS = 1000.0
 CUDA_MS = {
@@ -111,12 +117,21 @@ def cuda() -> Record:
     return dataclasses.replace(record, machine=machine, settings=settings)
 
 
+@functools.cache
+def five_schemes() -> Record:
+    """Diffusion and LMMs on a CPU: two kinds, three models, blocks of two lengths, all OK."""
+    record = _record((*all_ok().cells, *(lmm_cell(scheme) for scheme in LMM_SCHEMES)))
+    settings = dataclasses.replace(record.settings, order=(*SCHEMES, *LMM_SCHEMES))
+    return dataclasses.replace(record, settings=settings)
+
+
 EXAMPLES: dict[str, Callable[[], Record]] = {
     "all_ok": all_ok,
     "one_oom": one_oom,
     "interrupted": interrupted,
     "one_block": one_block,
     "cuda": cuda,
+    "five_schemes": five_schemes,
 }
 
 
@@ -156,6 +171,7 @@ def workload(scheme: str, **axes: object) -> Workload:
         context_frames=192,
         block_frames=48,
         visible_blocks=4 if scheme == "block-causal" else None,
+        num_levels=None,
         steps=8,
         sampler="pingpong",
         guidance_scale=1.0,
@@ -165,6 +181,29 @@ def workload(scheme: str, **axes: object) -> Workload:
         sample_rate_hz=44100,
         samples_per_frame=2048,
         block_seconds=BLOCK_SECONDS,
+    )
+    return dataclasses.replace(plain, **axes)  # type: ignore[arg-type]
+
+
+def lmm_workload(scheme: str, **axes: object) -> Workload:
+    """Ten seconds of context encoded at once, or 41 frames that each layer looks back."""
+    is_frame_wise = scheme == "lmm-frame-wise"
+    plain = Workload(
+        scheme=scheme,
+        model="mrt2-small" if is_frame_wise else "mrt1-large",
+        context_frames=41 if is_frame_wise else 250,
+        block_frames=50,
+        visible_blocks=None,
+        num_levels=12 if is_frame_wise else 16,
+        steps=None,
+        sampler="top-k 40, temperature 1.3",
+        guidance_scale=1.0,
+        batch=1,
+        dtype="bfloat16",
+        attention="reference",
+        sample_rate_hz=48000,
+        samples_per_frame=1920,
+        block_seconds=LMM_BLOCK_SECONDS,
     )
     return dataclasses.replace(plain, **axes)  # type: ignore[arg-type]
 
@@ -186,10 +225,15 @@ def cost(scheme: str, ceiling: Ceiling = CPU_CEILING, steps: int = 8) -> Cost:
     written = 0 if scheme == "outpaint" else 2 * 2 * 1024 * 192 * 16
     total = weights + read + written
     codec_flops = 330_000_000_000
+    encode_rows = {"outpaint": 0, "encoder-decoder": 192, "block-causal": 48}[scheme]
     return Cost(
         parameters=340_900_000,
         evaluations=evaluations,
+        sequential_steps=evaluations,
         frames_per_block=frames,
+        encode_rows=encode_rows,
+        step_rows=frames - encode_rows,
+        attention_pairs=16 * 240 * frames,
         flops_per_block=flops,
         flops_projections=projections,
         flops_attention=attention,
@@ -198,10 +242,54 @@ def cost(scheme: str, ceiling: Ceiling = CPU_CEILING, steps: int = 8) -> Cost:
         bytes_weights=weights,
         bytes_cache_read=read,
         bytes_cache_written=written,
-        codec_parameters=78_200_000,
-        codec_flops_per_block=codec_flops,
+        footprint=Footprint(
+            weight_bytes=2 * 340_900_000,
+            cache_bytes=0 if scheme == "outpaint" else 2 * 2 * 1024 * 192 * 16,
+            activation_bytes=24_000_000,
+            workspace_bytes=67_108_864,
+        ),
         bound_ms=1000 * max(flops / ceiling.flops_per_second, total / ceiling.bytes_per_second),
-        codec_bound_ms=1000 * codec_flops / ceiling.flops_per_second,
+        codec=CodecCost(78_200_000, codec_flops, 1000 * codec_flops / ceiling.flops_per_second),
+    )
+
+
+def lmm_cost(scheme: str, ceiling: Ceiling = CPU_CEILING) -> Cost:
+    """As ``cost``: 50 frames, each a temporal step and one depth step a level."""
+    is_frame_wise = scheme == "lmm-frame-wise"
+    parameters, levels = (229_700_000, 12) if is_frame_wise else (761_600_000, 16)
+    temporal, depth = (150_000_000, 60_000_000) if is_frame_wise else (290_000_000, 120_000_000)
+    encode_rows = 0 if is_frame_wise else 1006
+    tokens = 50 * levels
+    projections = 2 * (temporal * 50 + depth * tokens + 290_000_000 * encode_rows)
+    pairs = 50 * 41 * 12 if is_frame_wise else 24 * (1006 * 1006 + 50 * 1031)
+    attention, head = 4 * 1024 * pairs, 2 * 1024 * 1024 * tokens
+    weights = 2 * (50 * temporal + tokens * depth // levels + 290_000_000 * (not is_frame_wise))
+    cache = 2 * 2 * 1024 * 24 * (41 if is_frame_wise else 1056)
+    flops, total = projections + attention + head, weights + 51 * cache
+    return Cost(
+        parameters=parameters,
+        evaluations=tokens,
+        sequential_steps=50 + tokens + (not is_frame_wise),
+        frames_per_block=encode_rows + 50 + tokens,
+        encode_rows=encode_rows,
+        step_rows=50 + tokens,
+        attention_pairs=pairs,
+        flops_per_block=flops,
+        flops_projections=projections,
+        flops_attention=attention,
+        flops_head=head,
+        bytes_per_block=total,
+        bytes_weights=weights,
+        bytes_cache_read=50 * cache,
+        bytes_cache_written=cache,
+        footprint=Footprint(
+            weight_bytes=2 * parameters,
+            cache_bytes=cache,
+            activation_bytes=31_000_000,
+            workspace_bytes=67_108_864,
+        ),
+        bound_ms=1000 * max(flops / ceiling.flops_per_second, total / ceiling.bytes_per_second),
+        codec=None,
     )
 
 
@@ -216,14 +304,33 @@ def cell(
 ) -> Cell:
     """One cell that ended OK: two warm-up blocks, then ``num_blocks`` measured ones."""
     work = workload(scheme, **axes)
+    assert work.steps is not None
     blocks = _blocks(scheme, work.steps, num_blocks, stage_ms or CPU_MS[scheme], codec_ms)
+    audio = Audio(f"{scheme}.wav", 33.4, 0.89, 0.12, -3.1)
+    return _ok(work, cost(scheme, ceiling, work.steps), blocks, memory, audio)
+
+
+def lmm_cell(scheme: str, num_blocks: int = 9, **axes: object) -> Cell:
+    """As ``cell``, of tokens: no codec and no audio."""
+    work = lmm_workload(scheme, **axes)
+    blocks = _blocks(scheme, work.block_frames, num_blocks, CPU_MS[scheme], None)
+    return _ok(work, lmm_cost(scheme), blocks, None, None)
+
+
+def _ok(
+    work: Workload,
+    arithmetic: Cost,
+    blocks: tuple[Block, ...],
+    memory: Memory | None,
+    audio: Audio | None,
+) -> Cell:
     return Cell(
         workload=work,
         status="OK",
         reason=None,
         check=Check(
             oracle="one pass over the whole history"
-            if scheme == "block-causal"
+            if work.scheme in ("block-causal", "lmm-frame-wise")
             else "one pass over the window",
             depth=2,
             num_blocks=6,
@@ -232,11 +339,11 @@ def cell(
             budget=0.0137,
             is_within_budget=True,
         ),
-        cost=cost(scheme, ceiling, work.steps),
+        cost=arithmetic,
         blocks=blocks,
         summary=summarise(blocks, work.block_seconds, seed=0),
         memory=memory or _cpu_memory(),
-        audio=Audio(f"{scheme}.wav", 33.4, 0.89, 0.12, -3.1),
+        audio=audio,
     )
 
 
@@ -245,7 +352,7 @@ def _blocks(
     steps: int,
     num_measured: int,
     stage_ms: tuple[float, float, float],
-    codec_ms: float,
+    codec_ms: float | None,
 ) -> tuple[Block, ...]:
     chance = random.Random(f"{scheme} {num_measured}")
     encode, first, later = stage_ms
@@ -258,12 +365,14 @@ def _blocks(
             return mean * slower * (1 + abs(chance.gauss(0, 0.05)))
 
         steps_ms = (took(first), *(took(later) for _ in range(steps - 1)))
-        context_encode, codec, host = took(encode), took(codec_ms), took(codec_ms / 500)
-        commit = None if scheme == "block-causal" else 0.0
+        context_encode = took(encode)
+        codec = None if codec_ms is None else took(codec_ms)
+        host = took((codec_ms or CPU_CODEC_MS) / 500)
+        commit = None if scheme in ("block-causal", *LMM_SCHEMES) else 0.0
         blocks.append(
             Block(
                 block_index=index,
-                service_ms=context_encode + sum(steps_ms) + codec + host,
+                service_ms=context_encode + sum(steps_ms) + (codec or 0.0) + host,
                 context_encode_ms=context_encode or None,
                 steps_ms=steps_ms,
                 commit_ms=commit,

@@ -37,7 +37,7 @@ stream = lmdm_ref.BlockCausal(decoder, geometry, sampler)
 prompt = lmdm_ref.Conditioning(torch.zeros(1, 5, 24), torch.zeros(1, 24))
 state = stream.prefill(torch.zeros(1, 12, 8), prompt)
 noise = lmdm_ref.block_noise(stream, 1, torch.Generator().manual_seed(0))
-print(tuple(stream.denoise(noise, state).shape))
+print(tuple(stream.generate(noise, state).shape))
 """
 
 

@@ -2,16 +2,21 @@
 
 import numpy as np
 
-from lmdm_bench.subjects import SCHEMES, Request
+from lmdm_bench.request import Request
+from lmdm_bench.subjects import DIFFUSION_SCHEMES
 
 REQUEST = Request(
-    schemes=SCHEMES,
+    schemes=DIFFUSION_SCHEMES,
     model="tiny",
     context_frames=12,
     block_frames=3,
     steps=3,
     sampler="pingpong",
     guidance_scale=1.0,
+    lmm_models=(),
+    lmm_context_frames=None,
+    lmm_block_frames=None,
+    lmm_levels=None,
     dtype="float32",
     device="cpu",
     attention="range",

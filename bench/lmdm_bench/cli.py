@@ -25,8 +25,8 @@ from lmdm_bench.record import Choice, Record, RecordError
 if TYPE_CHECKING:
     # Only named here: torch takes seconds to import, and --help and bad options need none of it.
     from lmdm_bench.audio import Samples
+    from lmdm_bench.request import Request
     from lmdm_bench.session import Asked
-    from lmdm_bench.subjects import Request
 
 SOME_FAILED = 1
 BAD_INPUT = 2
@@ -100,6 +100,19 @@ def run(
     steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
     sampler: Annotated[str, typer.Option(help="pingpong, euler or pingpong++.")] = "pingpong",
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
+    lmm_model: Annotated[
+        str,
+        typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small."),
+    ] = "",
+    lmm_context_frames: Annotated[
+        int | None, typer.Option(help="An LMM's context; else its preset's.")
+    ] = None,
+    lmm_block_frames: Annotated[
+        int | None, typer.Option(help="Token frames made at a time; else the preset's.")
+    ] = None,
+    lmm_levels: Annotated[
+        int | None, typer.Option(help="RVQ tokens of a frame; else the preset's.")
+    ] = None,
     blocks: Annotated[int, typer.Option(help="Measured blocks for each scheme.")] = 9,
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -123,18 +136,23 @@ def run(
     with _one_sentence():
         from lmdm_bench import session, subjects
         from lmdm_bench.out_folder import claimed
+        from lmdm_bench.request import Request
 
         if blocks < 1:
             raise InputError(f"blocks must be at least 1, got {blocks}")
         device_choice, dtype_choice = _choose(device, dtype)
-        request = subjects.Request(
-            schemes=tuple(name.strip() for name in scheme.split(",") if name.strip()),
+        request = Request(
+            schemes=_names(scheme),
             model=model,
             context_frames=context_frames,
             block_frames=block_frames,
             steps=steps,
             sampler=sampler,
             guidance_scale=guidance,
+            lmm_models=_names(lmm_model),
+            lmm_context_frames=lmm_context_frames,
+            lmm_block_frames=lmm_block_frames,
+            lmm_levels=lmm_levels,
             dtype=dtype_choice.value,
             device=device_choice.value,
             attention=attention,
@@ -194,13 +212,13 @@ def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record
     from lmdm_bench.progress import shown_on
     from lmdm_bench.record import save
     from lmdm_bench.render import answer, write_report
+    from lmdm_bench.subjects import preset_of
     from lmdm_bench.terminal import cost_card, results_table, stages_table
 
     request = asked.request
     _warn_if_busy(console)
-    console.print(
-        f"{request.model} in {asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}"
-    )
+    models = ", ".join(dict.fromkeys(preset_of(request, one) for one in request.schemes))
+    console.print(f"{models} in {asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
     console.print("measuring what this machine can do at best")
     ceiling = session.ceiling_for(request)
     console.print(cost_card(session.predict(request, ceiling), ceiling))
@@ -232,6 +250,11 @@ def _choose(device: str, dtype: str) -> tuple[Choice, Choice]:
     if dtype not in DTYPE_NAMES:
         raise InputError(f"unknown dtype {dtype!r}; there are auto, fp32, bf16, fp16")
     return device_choice, choices.check_dtype(DTYPE_NAMES[dtype], device_choice.value, isa)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _samples(input_file: Path | None, request: "Request") -> "Samples":

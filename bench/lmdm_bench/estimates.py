@@ -1,7 +1,7 @@
 """Estimates from service times: each figure has a 95 % interval or the reason why it has none."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ RESAMPLES = 2000
 MIN_BLOCKS_FOR_RATIO_INTERVAL = 3
 
 QUANTILE_METHOD = "order statistics"
+NO_CODEC = "no codec in the suite for this model"
 MILLISECONDS_PER_SECOND = 1000.0
 
 # The stages' milliseconds come from the clock readings that also give the service time, so only
@@ -100,28 +101,42 @@ def summarise(blocks: Sequence[Block], block_seconds: float, seed: int) -> Summa
     """The summary of one cell's measured blocks, warm-up blocks left out; times in milliseconds.
 
     A block's later step is the mean of its steps after the first: the first step and so many later
-    ones make up each block's denoise. Raises ValueError where no block was measured, or where the
-    stages do not add up to the service time.
+    ones make up each block's denoise. Without a codec there is no rtf, but a reason. Raises
+    ValueError where no block was measured, where the codec was run in some blocks only, or where
+    the stages do not add up to the service time.
     """
     measured = [block for block in blocks if not block.is_warmup]
     if not measured:
         raise ValueError(f"a summary needs a measured block, got {len(blocks)} warm-up blocks")
     service_ms = [block.service_ms for block in measured]
-    model_ms = [block.service_ms - block.codec_decode_ms for block in measured]
+    rtf_model = ratio(_seconds(map(model_ms, measured)), block_seconds, seed)
+    num_decoded = sum(block.codec_decode_ms is not None for block in measured)
+    if num_decoded not in (0, len(measured)):
+        raise ValueError(f"the codec was run in {num_decoded} of {len(measured)} blocks")
+    rtf = (
+        ratio(_seconds(service_ms), block_seconds, seed)
+        if num_decoded
+        else Estimate(None, None, len(measured), rtf_model.method, NO_CODEC)
+    )
     return Summary(
         service_ms=ServiceTimes(
             p50=quantile(service_ms, 0.5),
             p95=quantile(service_ms, 0.95),
             p99=quantile(service_ms, 0.99),
         ),
-        rtf=ratio(_seconds(service_ms), block_seconds, seed),
-        rtf_model=ratio(_seconds(model_ms), block_seconds, seed),
+        rtf=rtf,
+        rtf_model=rtf_model,
         stage_ms={
             name: _stage_median([stage_of(block) for block in measured], absent)
             for name, (stage_of, absent) in _STAGES.items()
         },
         stage_share=_stage_share(measured),
     )
+
+
+def model_ms(block: Block) -> float:
+    """A block's service time without the codec's part of it, in milliseconds."""
+    return block.service_ms - (block.codec_decode_ms or 0.0)
 
 
 def _denoise_ms(block: Block) -> float:
@@ -143,8 +158,8 @@ _STAGES: dict[str, tuple[Callable[[Block], float | None], str]] = {
     "first_step": (_first_step_ms, "no step was timed"),
     "later_step": (_later_step_ms, "one step makes a block"),
     "denoise": (_denoise_ms, "no step was timed"),
-    "commit": (lambda block: block.commit_ms, "fused with the first step"),
-    "codec_decode": (lambda block: block.codec_decode_ms, "not timed"),
+    "commit": (lambda block: block.commit_ms, "part of another pass"),
+    "codec_decode": (lambda block: block.codec_decode_ms, NO_CODEC),
     "host": (lambda block: block.host_ms, "not timed"),
 }
 _SHARED_STAGES = ("context_encode", "denoise", "commit", "codec_decode", "host")
@@ -189,7 +204,7 @@ def _resampled_means(
     return means
 
 
-def _seconds(times_ms: Sequence[float]) -> list[float]:
+def _seconds(times_ms: Iterable[float]) -> list[float]:
     return [time / MILLISECONDS_PER_SECOND for time in times_ms]
 
 

@@ -1,8 +1,9 @@
 """The three figures of a run, drawn from its record alone.
 
-Colour is the scheme and grey is the codec, in every figure; darker and lighter shades are the
-stages of the model. A cell that did not end OK is an empty place that says why. The same record
-gives the same picture, byte for byte: no clock, no chance and no personal settings come in.
+Blocks need not be of one length: what stands side by side is told of one second of audio. Colour
+is the scheme and grey is the codec, in every figure; darker and lighter shades are the stages of
+the model. A cell that did not end OK is an empty place that says why. The same record gives the
+same picture, byte for byte: no clock, no chance and no personal settings come in.
 """
 
 import io
@@ -10,6 +11,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lmdm_bench import format as shown
+from lmdm_bench.estimates import model_ms
 from lmdm_bench.record import Block, Cell, Estimate, Record, write_whole
 
 # The SVG's readers may recolour these four for a dark page.
@@ -55,16 +58,24 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "path",
 }
 
-# Beyond this many blocks a bar is too thin for the lines between its steps.
+# Beyond so many blocks or steps a bar is too thin for the lines between its steps.
 _MOST_DELIMITED_BLOCKS = 60
+_MOST_DELIMITED_STEPS = 20
 # A deadline further off than this would flatten what was measured: it is named, not drawn.
 _FARTHEST_DEADLINE = 3.0
+MS_PER_SECOND = 1000.0
 _ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
+_LONGEST_LABEL = len("encoder-decoder")
+# How many letters of a dot's label go across its panel.
+_LETTERS_ACROSS = 52
 _JITTER = (math.sqrt(5) - 1) / 2
 
 
 def waterfall(record: Record) -> Figure:
-    """Every block of every cell in order of making, its stages stacked against the deadline."""
+    """Every block of every cell in order of making, its stages stacked against the deadline.
+
+    Each panel is as high as so many blocks are long, so all have their deadline at one height.
+    """
     with _style():
         panels = len(record.cells)
         figure = _canvas(
@@ -74,66 +85,70 @@ def waterfall(record: Record) -> Figure:
             "figures.",
             height_inches=1.45 + 2.0 * panels,
         )
-        highest = _slowest_ms(record)
+        slowest = _slowest(record)
+        highest = max(slowest, 1.0 if _is_deadline_near(record) else 0.0) * 1.12
         grid = figure.subplots(
             panels,
             1,
             squeeze=False,
-            sharey=True,
             gridspec_kw=_margins(figure, left=0.75, right=2.45, top=0.98, bottom=0.82)
             | {"hspace": 0.42},
         )
         names = shown.names([one.workload for one in record.cells])
         for axes, cell, name in zip(grid[:, 0], record.cells, names, strict=True):
-            _panel_title(axes, name, cell)
+            _panel_title(axes, name, cell, record)
             if cell.summary is None:
                 _empty_place(axes, cell)
             else:
-                _stacked_blocks(axes, cell, highest)
+                _stacked_blocks(axes, cell, highest, _is_deadline_near(record))
                 is_last = cell is _ok(record)[-1]
                 axes.set_xlabel("block, in order of making" if is_last else "")
         return figure
 
 
 def service_time(record: Record) -> Figure:
-    """Every measured block as a dot: the whole service time, and the model's part alone."""
+    """Every measured block as a dot, by its audio's length: all its work, and the model's alone."""
     with _style():
         rows = len(record.cells)
         figure = _canvas(
             record,
-            "Service time of one block",
-            "Dots: measured blocks. Tick and band: the figure and its 95 % interval. "
-            "Left of the deadline: made in time.",
+            "Work for one second of audio",
+            "Dots: measured blocks. Tick and band: real-time factor, 95 % interval. "
+            "In ms: the median block. Left of the deadline: in time.",
             height_inches=1.95 + 0.78 * rows,
         )
         both = figure.subplots(
             1,
             2,
             sharex=True,
-            gridspec_kw=_margins(figure, left=1.5, right=0.3, top=1.15, bottom=0.82)
+            gridspec_kw=_margins(figure, left=1.55, right=0.3, top=1.15, bottom=0.82)
             | {"wspace": 0.12},
         )
-        for axes, title in zip(
-            both, ("with the codec (median)", "model alone (median)"), strict=True
-        ):
+        titles = ("with the codec: rtf", "model alone: rtf_model")
+        for axes, title in zip(both, titles, strict=True):
             axes.set_title(title, loc="left", fontsize=9.5, fontweight="bold", pad=22)
-            axes.set_xlabel("service time of one block, ms")
-        longest_ms = max([_slowest_ms(record), *_near_deadlines_ms(record)]) * 1.12
+            axes.set_xlabel("seconds of work for one second of audio")
+        longest = max(_slowest(record), 1.0 if _is_deadline_near(record) else 0.0) * 1.12
+        for axes in both:
+            _time_axis(axes, longest)
         for row, cell in enumerate(record.cells):
             if cell.summary is None:
                 for axes in both:
                     _empty_row(axes, row, cell)
                 continue
             measured = _measured(cell)
-            whole = [one.service_ms for one in measured]
-            model = [one.service_ms - one.codec_decode_ms for one in measured]
-            colour = shown.scheme_colour(cell.workload.scheme)
-            _dots(both[0], row, whole, cell.summary.service_ms.p50, colour, longest_ms)
-            _dots(both[1], row, model, shown.model_ms(cell), colour, longest_ms)
+            block_ms = _block_ms(cell)
+            whole = [one.service_ms / block_ms for one in measured]
+            model = [model_ms(one) / block_ms for one in measured]
+            p50 = cell.summary.service_ms.p50
+            if cell.summary.rtf.value is None:
+                _empty_row(both[0], row, cell)
+            else:
+                _dots(both[0], row, cell, whole, (cell.summary.rtf, p50))
+            _dots(both[1], row, cell, model, (cell.summary.rtf_model, shown.model_ms(cell)))
         for axes in both:
             _rows(axes, record, rows)
-            _time_axis(axes, longest_ms)
-            _deadlines(axes, record)
+            _deadline(axes, _is_deadline_near(record))
         both[1].tick_params(labelleft=False)
         return figure
 
@@ -153,31 +168,19 @@ def measured_against_arithmetic(record: Record) -> Figure:
         grid = figure.add_gridspec(
             2,
             2,
-            **_margins(figure, left=1.5, right=0.3, top=1.02, bottom=0.82),
+            **_margins(figure, left=1.55, right=0.3, top=1.02, bottom=0.82),
             hspace=(1.0 / (0.61 * rows)),
             wspace=0.14,
         )
         model = figure.add_subplot(grid[0, :])
         codec = figure.add_subplot(grid[1, 0])
         relative = figure.add_subplot(grid[1, 1])
-        _against_bound(
-            model,
-            record,
-            shown.model_ms,
-            lambda cell: cell.cost.bound_ms,
-            lambda cell: shown.scheme_colour(cell.workload.scheme),
-        )
-        model.set_title("model, per block (median)", loc="left", fontsize=9.5, fontweight="bold")
-        model.set_xlabel("time of one block, ms")
-        _against_bound(
-            codec,
-            record,
-            lambda cell: cell.summary.stage_ms.get("codec_decode") if cell.summary else None,
-            lambda cell: cell.cost.codec_bound_ms,
-            lambda cell: shown.CODEC_COLOUR,
-        )
-        codec.set_title("codec, per block (median)", loc="left", fontsize=9.5, fontweight="bold")
-        codec.set_xlabel("time of one block, ms")
+        _against_bound(model, record, _model_bars)
+        model.set_title("model (median)", loc="left", fontsize=9.5, fontweight="bold")
+        model.set_xlabel("work for one second of audio, ms")
+        _against_bound(codec, record, _codec_bars)
+        codec.set_title("codec (median)", loc="left", fontsize=9.5, fontweight="bold")
+        codec.set_xlabel("work for one second of audio, ms")
         _relative_cost(relative, record)
         return figure
 
@@ -274,19 +277,19 @@ def _measured(cell: Cell) -> list[Block]:
     return [one for one in cell.blocks if not one.is_warmup]
 
 
-def _slowest_ms(record: Record) -> float:
-    """The slowest measured block; warm-up blocks may be slower."""
-    times = [one.service_ms for cell in _ok(record) for one in _measured(cell)]
+def _block_ms(cell: Cell) -> float:
+    """The block's own length in audio, which is its deadline."""
+    return cell.workload.block_seconds * MS_PER_SECOND
+
+
+def _slowest(record: Record) -> float:
+    """Service time ÷ block length of the slowest measured block; warm-up blocks may be slower."""
+    times = [one.service_ms / _block_ms(cell) for cell in _ok(record) for one in _measured(cell)]
     return max(times, default=1.0)
 
 
-def _deadlines_ms(record: Record) -> list[float]:
-    return sorted({cell.workload.block_seconds * 1000 for cell in record.cells})
-
-
-def _near_deadlines_ms(record: Record) -> list[float]:
-    farthest = _FARTHEST_DEADLINE * _slowest_ms(record)
-    return [one for one in _deadlines_ms(record) if one <= farthest]
+def _is_deadline_near(record: Record) -> bool:
+    return _FARTHEST_DEADLINE * _slowest(record) >= 1.0
 
 
 def _safe(text: str, width: int) -> str:
@@ -305,13 +308,32 @@ def _mixed(colour: str, other: str, part: float) -> str:
 # --- waterfall -------------------------------------------------------------
 
 
-def _panel_title(axes: Axes, name: str, cell: Cell) -> None:
-    colour = shown.scheme_colour(cell.workload.scheme)
-    axes.set_title(_safe(name, 60), loc="left", fontsize=10.5, fontweight="bold", color=colour)
-    axes.set_ylabel("ms per block")
+def _panel_title(axes: Axes, name: str, cell: Cell, record: Record) -> None:
+    axes.set_title(_safe(name, 60), loc="left", fontsize=10.5, fontweight="bold")
+    _mark(axes, (-0.012, 1.045), (0.006, 0.135), cell)
+    if len({one.workload.block_seconds for one in record.cells}) > 1:
+        length = f"ms per block of {shown.seconds(cell.workload.block_seconds)}"
+        axes.set_ylabel(length, fontsize=8.5)
+    else:
+        axes.set_ylabel("ms per block")
 
 
-def _stacked_blocks(axes: Axes, cell: Cell, highest: float) -> None:
+def _mark(axes: Axes, corner: tuple[float, float], size: tuple[float, float], cell: Cell) -> None:
+    """A bar in the scheme's colour, beside words that are in ink to be legible on any page."""
+    axes.add_patch(
+        Rectangle(
+            corner,
+            *size,
+            transform=axes.transAxes,
+            facecolor=shown.scheme_colour(cell.workload.scheme),
+            linewidth=0,
+            clip_on=False,
+        )
+    )
+
+
+def _stacked_blocks(axes: Axes, cell: Cell, highest: float, is_near: bool) -> None:
+    """Bars in milliseconds on an axis that is ``highest`` blocks' lengths high."""
     colour = shown.scheme_colour(cell.workload.scheme)
     is_delimited = len(cell.blocks) <= _MOST_DELIMITED_BLOCKS
     bottoms = [0.0] * len(cell.blocks)
@@ -327,9 +349,8 @@ def _stacked_blocks(axes: Axes, cell: Cell, highest: float) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: shown.number(ms, _places(ms))))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.grid(axis="y")
-    deadline_ms = cell.workload.block_seconds * 1000
-    is_near = deadline_ms <= _FARTHEST_DEADLINE * highest
-    top = max(highest, deadline_ms if is_near else 0) * 1.12
+    deadline_ms = _block_ms(cell)
+    top = highest * deadline_ms
     axes.set_ylim(0, top)
     for at, block in enumerate(cell.blocks):
         if block.service_ms > top:
@@ -356,14 +377,15 @@ def _stages(
     encode = [one.context_encode_ms or 0.0 for one in blocks]
     if any(encode):
         yield f"context encode {median('context_encode')}", dark, "", encode
-    is_fused = any(one.commit_ms is None for one in blocks)
-    first = "first step, with commit" if is_fused else "first step"
+    word = "frame" if shown.is_lmm(cell.workload) else "step"
+    is_fused = word == "step" and any(one.commit_ms is None for one in blocks)
+    first = f"first {word}{', with commit' if is_fused else ''}"
     yield f"{first} {median('first_step')}", colour, "", [one.steps_ms[0] for one in blocks]
     num_later = max(len(one.steps_ms) for one in blocks) - 1
     later = [list(one.steps_ms[1:]) + [0.0] * (num_later + 1 - len(one.steps_ms)) for one in blocks]
-    each = median("later_step")
-    label = f"later steps {num_later} {shown.TIMES} {each}" if each else f"{num_later} later steps"
-    if is_delimited:
+    each, words = median("later_step"), f"later {word}s"
+    label = f"{words} {num_later} {shown.TIMES} {each}" if each else f"{num_later} {words}"
+    if is_delimited and num_later <= _MOST_DELIMITED_STEPS:
         for step in range(num_later):
             yield label if step == 0 else "", light, "", [one[step] for one in later]
     elif num_later:
@@ -371,8 +393,9 @@ def _stages(
     commit = [one.commit_ms or 0.0 for one in blocks]
     if any(commit):
         yield f"commit {median('commit')}", dark, "....", commit
-    codec = [one.codec_decode_ms for one in blocks]
-    yield f"codec decode {median('codec_decode')}", shown.CODEC_COLOUR, "", codec
+    codec = [one.codec_decode_ms or 0.0 for one in blocks]
+    if any(codec):
+        yield f"codec decode {median('codec_decode')}", shown.CODEC_COLOUR, "", codec
     yield f"host {median('host')}", INK, "", [one.host_ms for one in blocks]
 
 
@@ -477,22 +500,33 @@ def _empty_place(axes: Axes, cell: Cell) -> None:
 
 
 def _rows(axes: Axes, record: Record, rows: int) -> None:
-    """One row a cell, the first on top, named at the left in its scheme's colour."""
+    """One row a cell, the first on top, named at the left beside its scheme's colour."""
     names = shown.names([one.workload for one in record.cells])
     axes.set_ylim(rows - 0.45, -0.6)
-    axes.set_yticks(range(rows), [_safe(one, 60).replace(", ", "\n") for one in names])
-    axes.tick_params(axis="y", length=0)
+    axes.set_yticks(range(rows), [_folded(one) for one in names])
+    axes.tick_params(axis="y", length=0, pad=11)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    for label, cell in zip(axes.get_yticklabels(), record.cells, strict=True):
-        label.set(color=shown.scheme_colour(cell.workload.scheme), fontweight="bold")
+    width_inches = axes.get_position().width * _WIDTH_INCHES
+    left, right = -0.09 / width_inches, -0.045 / width_inches
+    for label, (row, cell) in zip(axes.get_yticklabels(), enumerate(record.cells), strict=True):
+        label.set(fontweight="bold")
+        place = 1 - (row + 0.22 + 0.6) / (rows - 0.45 + 0.6)
+        _mark(axes, (left, place), (right - left, 0.44 / (rows - 0.45 + 0.6)), cell)
+
+
+def _folded(name: str) -> str:
+    """A name on as many lines as it takes, broken between its parts and at hyphens."""
+    parts = _safe(name, 60).split(", ")
+    return "\n".join(textwrap.fill(one, _LONGEST_LABEL) for one in parts)
 
 
 def _empty_row(axes: Axes, row: int, cell: Cell) -> None:
+    told = cell.summary.rtf if cell.summary else None
     axes.text(
         0.03,
         row,
-        textwrap.fill(f"{cell.status}: {_safe(cell.reason or '', 100)}", 42),
+        textwrap.fill(_safe(shown.why_not(cell, told), 110), 42),
         transform=axes.get_yaxis_transform(),
         va="center",
         fontsize=8.5,
@@ -502,28 +536,34 @@ def _empty_row(axes: Axes, row: int, cell: Cell) -> None:
 
 
 def _dots(
-    axes: Axes, row: int, times_ms: list[float], told: Estimate, colour: str, longest_ms: float
+    axes: Axes, row: int, cell: Cell, times: list[float], told: tuple[Estimate, Estimate]
 ) -> None:
+    """A cell's blocks by their length, its real-time factor, and its block's median in words."""
+    factor, median_ms = told
+    longest = axes.get_xlim()[1]
+    colour = shown.scheme_colour(cell.workload.scheme)
     # A golden-ratio sequence: dots stand apart, and stand in the same place every time.
-    across = [row + 0.34 * ((index * _JITTER) % 1 - 0.5) for index in range(len(times_ms))]
+    across = [row + 0.34 * ((index * _JITTER) % 1 - 0.5) for index in range(len(times))]
     axes.scatter(
-        times_ms, across, s=26, color=colour, alpha=0.6, linewidths=0.5, edgecolors=PAPER, zorder=3
+        times, across, s=26, color=colour, alpha=0.6, linewidths=0.5, edgecolors=PAPER, zorder=3
     )
-    if told.value is None:
-        return
-    if told.ci95 is not None:
-        low, high = told.ci95
+    assert factor.value is not None
+    if factor.ci95 is not None:
+        low, high = factor.ci95
         axes.add_patch(
             Rectangle((low, row - 0.27), high - low, 0.54, facecolor=colour, alpha=0.28, zorder=2)
         )
-    axes.plot([told.value] * 2, [row - 0.27, row + 0.27], color=INK, linewidth=2, zorder=4)
-    value, interval = shown.value_and_interval(told)
-    part = told.value / longest_ms
+    axes.plot([factor.value] * 2, [row - 0.27, row + 0.27], color=INK, linewidth=2, zorder=4)
+    value, interval = shown.rtf_and_interval(factor)
+    median = "" if median_ms.value is None else f", median {shown.milliseconds(median_ms.value)}"
+    words = f"{value} {interval if factor.ci95 else '(no interval)'}{median}"
+    # Over its tick, as far as it then stays inside the panel.
+    half = 0.5 * len(words) / _LETTERS_ACROSS * longest
     axes.text(
-        told.value,
+        min(max(factor.value, half), longest - half),
         row - 0.34,
-        f"{value} {interval if told.ci95 else '(no interval)'}",
-        ha="left" if part < 0.3 else "right" if part > 0.7 else "center",
+        words,
+        ha="center",
         va="bottom",
         fontsize=8.5,
         zorder=5,
@@ -531,30 +571,28 @@ def _dots(
     )
 
 
-def _time_axis(axes: Axes, longest_ms: float) -> None:
-    axes.set_xlim(0, longest_ms)
+def _time_axis(axes: Axes, longest: float) -> None:
+    axes.set_xlim(0, longest)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: shown.number(ms, _places(ms))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: shown.number(at, _places(at))))
 
 
 def _places(value: float) -> int:
-    return 0 if value == round(value) else 1 if value * 10 == round(value * 10) else 2
+    """As few decimals as tell a tick from its neighbours, which are 1, 2 or 5 of some decimal."""
+    return next((at for at in range(6) if math.isclose(value, round(value, at))), 6)
 
 
-def _deadlines(axes: Axes, record: Record) -> None:
-    """Each different deadline as a line, or in words where it is far off."""
-    near, every = _near_deadlines_ms(record), _deadlines_ms(record)
-    for deadline_ms in near:
-        axes.axvline(deadline_ms, color=INK, linewidth=1.3, linestyle=(0, (5, 2.5)), zorder=1)
-    words = ", ".join(shown.milliseconds(one) for one in every)
-    is_far = len(near) < len(every)
-    longest_ms = axes.get_xlim()[1]
-    at = near[0] if len(every) == 1 and near else longest_ms
+def _deadline(axes: Axes, is_near: bool) -> None:
+    """The deadline of every cell as a line at 1, or in words where it is far off."""
+    longest = axes.get_xlim()[1]
+    at = 1.0 if is_near else longest
+    if is_near:
+        axes.axvline(at, color=INK, linewidth=1.3, linestyle=(0, (5, 2.5)), zorder=1)
     axes.text(
         at,
         -0.65,
-        f"deadline {words}{', far to the right' if is_far else ''}",
-        ha="center" if 0.3 < at / longest_ms < 0.7 else "right",
+        "deadline" if is_near else "deadline 1, far to the right",
+        ha="left" if at / longest < 0.3 else "center" if at / longest < 0.7 else "right",
         va="bottom",
         fontsize=8.5,
         fontweight="bold",
@@ -564,44 +602,66 @@ def _deadlines(axes: Axes, record: Record) -> None:
 # --- measured against arithmetic -------------------------------------------
 
 
-def _against_bound(
-    axes: Axes,
-    record: Record,
-    measured: Callable[[Cell], Estimate | None],
-    bound_ms: Callable[[Cell], float],
-    colour: Callable[[Cell], str],
-) -> None:
+@dataclass(frozen=True)
+class _Bars:
+    """What a block took and what it takes at least, in milliseconds, each None if there is none."""
+
+    took: Estimate | None
+    bound_ms: float | None
+    shade: str
+
+
+def _model_bars(cell: Cell) -> _Bars:
+    colour = shown.scheme_colour(cell.workload.scheme)
+    return _Bars(shown.model_ms(cell), cell.cost.bound_ms, colour)
+
+
+def _codec_bars(cell: Cell) -> _Bars:
+    took = cell.summary.stage_ms.get("codec_decode") if cell.summary else None
+    bound_ms = cell.cost.codec.bound_ms if cell.cost.codec else None
+    return _Bars(took, bound_ms, shown.CODEC_COLOUR)
+
+
+def _against_bound(axes: Axes, record: Record, bars: Callable[[Cell], _Bars]) -> None:
+    """Each cell's two bars, drawn for one second of its audio."""
     longest = 0.0
     for row, cell in enumerate(record.cells):
-        shade, told = colour(cell), measured(cell)
-        axes.barh(
-            row + 0.2,
-            bound_ms(cell),
-            0.26,
-            facecolor="none",
-            edgecolor=shade,
-            hatch="\\\\\\\\",
-            linewidth=1,
-        )
-        ends = [bound_ms(cell)]
-        if told is None or told.value is None:
-            _beside(axes, 0, row - 0.14, _safe(shown.why_not(cell, told), 46), color=MUTED)
-        else:
-            ends += [told.value, *(told.ci95 or ())]
-            axes.barh(row - 0.14, told.value, 0.36, color=shade)
-            if told.ci95 is not None:
-                axes.plot(told.ci95, [row - 0.14] * 2, color=INK, linewidth=1.6)
-        longest = max(longest, *ends)
-        text = f"at least {shown.milliseconds(bound_ms(cell))}"
-        _beside(axes, bound_ms(cell), row + 0.2, text, color=MUTED)
-        if told is not None and told.value is not None:
-            times = shown.ratio(shown.over(told.value, bound_ms(cell)))
-            value, interval = shown.value_and_interval(told)
-            words = f"{value} {interval if told.ci95 else '(no interval)'}  {times}"
-            at = max(told.value, *(told.ci95 or (0.0,)))
-            _beside(axes, at, row - 0.14, words, fontweight="bold")
+        longest = max(longest, _pair(axes, row, cell, bars(cell)))
     _rows(axes, record, len(record.cells))
     _time_axis(axes, (longest or 1.0) * (1.45 if axes.get_position().width > 0.5 else 2.25))
+
+
+def _pair(axes: Axes, row: int, cell: Cell, bars: _Bars) -> float:
+    """One row of ``_against_bound``; returns how far it reaches."""
+    if bars.bound_ms is None:
+        _beside(axes, 0, row, _safe(shown.why_not(cell, bars.took), 46), color=MUTED)
+        return 0.0
+    seconds = cell.workload.block_seconds
+    bound = bars.bound_ms / seconds
+    axes.barh(
+        row + 0.2,
+        bound,
+        0.26,
+        facecolor="none",
+        edgecolor=bars.shade,
+        hatch="\\\\\\\\",
+        linewidth=1,
+    )
+    _beside(axes, bound, row + 0.2, f"at least {shown.milliseconds(bound)}", color=MUTED)
+    if bars.took is None or bars.took.value is None:
+        _beside(axes, 0, row - 0.14, _safe(shown.why_not(cell, bars.took), 46), color=MUTED)
+        return bound
+    told = shown.per_second(bars.took, seconds)
+    assert told.value is not None
+    axes.barh(row - 0.14, told.value, 0.36, color=bars.shade)
+    if told.ci95 is not None:
+        axes.plot(told.ci95, [row - 0.14] * 2, color=INK, linewidth=1.6)
+    value, interval = shown.value_and_interval(told)
+    times = shown.ratio(shown.over(told.value, bound))
+    words = f"{value} {interval if told.ci95 else '(no interval)'}  {times}"
+    end = max(told.value, *(told.ci95 or (0.0,)))
+    _beside(axes, end, row - 0.14, words, fontweight="bold")
+    return max(bound, end)
 
 
 def _beside(axes: Axes, at: float, row: float, text: str, **kwargs: Any) -> None:
@@ -620,16 +680,16 @@ def _beside(axes: Axes, at: float, row: float, text: str, **kwargs: Any) -> None
 
 
 def _relative_cost(axes: Axes, record: Record) -> None:
-    """Each cell's cost as a part of the first outpaint's: by FLOPs, and as measured."""
+    """Each cell's cost as a part of the first outpaint's, both for one second of audio."""
     cells = record.cells
     against = next((one for one in cells if one.workload.scheme == "outpaint"), cells[0])
     name = shown.names([one.workload for one in cells])[cells.index(against)]
-    whole = shown.model_ms(against).value
+    whole = shown.rtf_model(against).value
     most = 1.0
     for row, cell in enumerate(cells):
         colour = shown.scheme_colour(cell.workload.scheme)
-        flops = cell.cost.flops_per_block / against.cost.flops_per_block
-        time = shown.model_ms(cell).value
+        flops = _flops_per_second(cell) / _flops_per_second(against)
+        time = shown.rtf_model(cell).value
         measured = None if time is None or not whole else time / whole
         words = f"{shown.number(flops, 2)} by FLOPs"
         if measured is not None:
@@ -638,7 +698,7 @@ def _relative_cost(axes: Axes, record: Record) -> None:
             words += f", {shown.number(measured, 2)} measured"
         else:
             gone = cell if time is None else against
-            words += f" ({gone.workload.scheme}: {_safe(shown.model_ms(gone).reason or '', 30)})"
+            words += f" ({gone.workload.scheme}: {_safe(shown.rtf_model(gone).reason or '', 30)})"
         axes.plot(
             flops, row, "o", markerfacecolor=PAPER, markeredgecolor=colour, markersize=8, zorder=3
         )
@@ -653,4 +713,8 @@ def _relative_cost(axes: Axes, record: Record) -> None:
         fontsize=9.5,
         fontweight="bold",
     )
-    axes.set_xlabel("ratio (hollow: FLOPs, full: model time)")
+    axes.set_xlabel("ratio for 1 s of audio (hollow: FLOPs, full: rtf_model)", fontsize=9)
+
+
+def _flops_per_second(cell: Cell) -> float:
+    return cell.cost.flops_per_block / cell.workload.block_seconds

@@ -6,6 +6,7 @@ never 0 and never blank. Digits and units are joined by no-break spaces.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lmdm_bench import estimates
 from lmdm_bench.record import Ceiling, Cell, Cost, Estimate, Gpu, Machine, Memory, Workload
@@ -14,11 +15,14 @@ NBSP = "\N{NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 NOT_AVAILABLE = "n/a"
 
-# From the palette of Okabe and Ito, which the colour-blind can tell apart.
+# Diffusion: from the palette of Okabe and Ito, which the colour-blind can tell apart. LMMs: one
+# darker and one lighter than those three, by 11 and more of CIE L*, so that grey tells them apart.
 SCHEME_COLOURS = {
     "outpaint": "#D55E00",
     "encoder-decoder": "#0072B2",
     "block-causal": "#009E73",
+    "lmm-encoder-decoder": "#91265B",
+    "lmm-frame-wise": "#E0A800",
 }
 OTHER_COLOUR = "#AA4499"
 CODEC_COLOUR = "#98A1AC"
@@ -33,13 +37,15 @@ STAGES = {
     "host": "host",
 }
 
+EVALUATIONS = "evaluations or tokens"
+
 _SIGNIFICANT = 3
 _MOST_DECIMALS = 6
 _AXES = {
-    "model": "model",
     "context_frames": "context",
     "block_frames": "block",
     "visible_blocks": "visible blocks",
+    "num_levels": "levels",
     "steps": "steps",
     "sampler": "sampler",
     "guidance_scale": "guidance",
@@ -85,6 +91,11 @@ def gigaflop(value: float | None) -> str:
 def millions(value: int) -> str:
     """``340.9 M``, as models are called."""
     return f"{number(value / 1e6, 1)}{NBSP}M"
+
+
+def seconds(value: float) -> str:
+    """``2.23 s``."""
+    return _with_unit(value, "s")
 
 
 def ratio(value: float | None) -> str:
@@ -135,9 +146,25 @@ def rtf_and_interval(one: Estimate) -> tuple[str, str]:
 def model_ms(cell: Cell) -> Estimate:
     """The median model time of one block: its service time without the codec's part of it."""
     if cell.summary is None:
-        return Estimate(None, None, 0, "none", why_not(cell, None))
+        return _absent(cell)
     measured = [one for one in cell.blocks if not one.is_warmup]
-    return estimates.quantile([one.service_ms - one.codec_decode_ms for one in measured], 0.5)
+    return estimates.quantile([estimates.model_ms(one) for one in measured], 0.5)
+
+
+def rtf_model(cell: Cell) -> Estimate:
+    """Seconds of the model's work for one second of audio, by which all cells can be compared."""
+    return _absent(cell) if cell.summary is None else cell.summary.rtf_model
+
+
+def per_second(one: Estimate, block_seconds: float) -> Estimate:
+    """What was told of a block, told of one second of its audio."""
+    value = None if one.value is None else one.value / block_seconds
+    ci95 = None if one.ci95 is None else (one.ci95[0] / block_seconds, one.ci95[1] / block_seconds)
+    return replace(one, value=value, ci95=ci95)
+
+
+def _absent(cell: Cell) -> Estimate:
+    return Estimate(None, None, 0, "none", why_not(cell, None))
 
 
 def why_not(cell: Cell, told: Estimate | None) -> str:
@@ -150,6 +177,11 @@ def why_not(cell: Cell, told: Estimate | None) -> str:
 def over(measured: float | None, bound: float) -> float | None:
     """Measured ÷ bound, where there are both."""
     return None if measured is None or bound <= 0 else measured / bound
+
+
+def is_lmm(workload: Workload) -> bool:
+    """Whether the cell makes tokens, frame by frame, instead of denoising a block in steps."""
+    return workload.steps is None
 
 
 def is_cuda(memory: Memory | None) -> bool:
@@ -190,6 +222,11 @@ def bound_by(cost: Cost, ceiling: Ceiling | None) -> str:
     computing = cost.flops_per_block / ceiling.flops_per_second
     moving = cost.bytes_per_block / ceiling.bytes_per_second
     return "FLOPs" if computing >= moving else "bytes"
+
+
+def codec_bound(cost: Cost) -> str:
+    """``286 ms``: what decoding a block takes at least, or ``none`` without a codec."""
+    return "none" if cost.codec is None else milliseconds(cost.codec.bound_ms)
 
 
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
@@ -245,28 +282,56 @@ def scheme_colour(scheme: str) -> str:
     return SCHEME_COLOURS.get(scheme, OTHER_COLOUR)
 
 
+def model(workload: Workload, cost: Cost) -> str:
+    """``sao-small, 340.9 M``: the preset, and how many parameters it has (codec left out)."""
+    return f"{plain(workload.model)}, {millions(cost.parameters)}"
+
+
 def blocks(num: int) -> str:
     """``1 block``, ``9 blocks``."""
     return f"{count(num)}{NBSP}block{'' if num == 1 else 's'}"
 
 
 def names(workloads: Sequence[Workload]) -> list[str]:
-    """A short name for each workload: its scheme, and the axes on which its like differ from it."""
+    """A short name for each workload: its scheme, its model where models differ, and the axes on
+    which its like differ from it.
+    """
+    are_many = len({one.model for one in workloads}) > 1
     found: list[str] = []
     for workload in workloads:
-        alike = [one for one in workloads if one.scheme == workload.scheme]
-        differing = [
-            f"{word} {_axis(getattr(workload, axis))}"
-            for axis, word in _AXES.items()
-            if len({getattr(one, axis) for one in alike}) > 1
-        ]
-        name = ", ".join([plain(workload.scheme), *differing])
+        models = [plain(workload.model)] if are_many else []
+        name = ", ".join([plain(workload.scheme), *models, *_differing(workload, workloads)])
         found.append(name if name not in found else f"{name} (cell {len(found) + 1})")
     return found
 
 
+def names_beside_models(workloads: Sequence[Workload]) -> list[str]:
+    """As ``names``, for where the model has a place of its own."""
+    found = []
+    for name, workload in zip(names(workloads), workloads, strict=True):
+        scheme = plain(workload.scheme)
+        rest = name.removeprefix(scheme).removeprefix(f", {plain(workload.model)}")
+        found.append(scheme + rest)
+    return found
+
+
+def spoken(name: str) -> str:
+    """``block-causal (steps 4)``: a name inside a sentence."""
+    scheme, _, rest = name.partition(", ")
+    return f"{scheme} ({rest})" if rest else name
+
+
 def _with_unit(value: float | None, unit: str) -> str:
     return NOT_AVAILABLE if value is None else f"{number(value)}{NBSP}{unit}"
+
+
+def _differing(workload: Workload, workloads: Sequence[Workload]) -> list[str]:
+    alike = [one for one in workloads if one.scheme == workload.scheme]
+    return [
+        f"{word} {_axis(getattr(workload, axis))}"
+        for axis, word in _AXES.items()
+        if len({getattr(one, axis) for one in alike}) > 1
+    ]
 
 
 def _axis(value: object) -> str:

@@ -9,6 +9,7 @@ from lmdm_bench.estimates import quantile
 from lmdm_bench.format import estimate, milliseconds
 from lmdm_bench.record import Estimate, Machine, Tool
 
+PEER_SCHEMA_VERSION = 1
 HEADER = ("frames", "dtype", "stable-audio-tools, ms", "ours, ms", "ours ÷ theirs", "pairs")
 
 

@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 from lmdm_bench import figures, peer, render
 from lmdm_bench import format as shown
-from lmdm_bench.record import Record, RecordError, load, parse, write_whole
+from lmdm_bench.record import Record, RecordError, load, parse, read_text, write_whole
 
 NOTHING = "Nothing has been measured yet."
-HEADER = ("scheme", "machine", "dtype", *render.RESULTS_HEADER, "report")
+HEADER = ("scheme", "model", "machine", "dtype", *render.RESULTS_HEADER, "report")
 
-_NUM_TEXTS = 3
+_NUM_TEXTS = 4
 _NUM_PEER_TEXTS = 2
 _PAGE_MARK = "<!-- Rendered from data/"
 
@@ -85,7 +85,7 @@ def page(one: Published) -> str:
 
 
 def results(published: Sequence[Published]) -> str:
-    """The README's table: a row for each scheme on each machine."""
+    """The README's table: a row for each cell of each record."""
     if not published:
         return NOTHING
     rows = [row for one in published for row in _rows(one)]
@@ -163,12 +163,13 @@ def _orphans(root: Path, stems: set[str]) -> list[str]:
 
 
 def _rows(one: Published) -> list[tuple[str, ...]]:
-    names = shown.names([cell.workload for cell in one.record.cells])
+    names = shown.names_beside_models([cell.workload for cell in one.record.cells])
     link = f"[{one.record.created[:10]}](reports/{quote(one.stem)}.md)"
     rows = []
     for name, cell in zip(names, one.record.cells, strict=True):
         told = render.results_cells(cell)
-        words = (name, one.record.machine.name, cell.workload.dtype)
+        model = shown.model(cell.workload, cell.cost)
+        words = (name, model, one.record.machine.name, cell.workload.dtype)
         figures_told = told if cell.summary else (cell.status, *told[1:])
         rows.append((*map(render.escaped, (*words, *figures_told)), link))
     return rows
@@ -176,7 +177,7 @@ def _rows(one: Published) -> list[tuple[str, ...]]:
 
 def _peer_table(path: Path) -> str:
     record: peer.PeerRecord = parse(
-        peer.PeerRecord, path.read_text(encoding="utf-8"), path.as_posix()
+        peer.PeerRecord, peer.PEER_SCHEMA_VERSION, read_text(path), path.as_posix()
     )
     caption = (
         f"{record.peer} and this package on {record.machine.name}, {record.created[:10]}, "

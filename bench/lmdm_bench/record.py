@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["OK", "OOM", "INCORRECT", "UNSUPPORTED", "FAILED", "INTERRUPTED"]
 
@@ -119,14 +119,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Workload:
-    """One cell's axes. Frames are latent frames; the window is context + block."""
+    """One cell's axes. Frames are the model's own: latent frames, or token frames of an LMM.
+
+    ``context_frames`` is what a block's passes see of the past: the window's context, or for
+    ``lmm-frame-wise`` the frames that each layer looks back. ``steps`` is None for LMMs,
+    ``num_levels`` (RVQ tokens of a frame) for diffusion.
+    """
 
     scheme: str
     model: str
     context_frames: int
     block_frames: int
     visible_blocks: int | None
-    steps: int
+    num_levels: int | None
+    steps: int | None
     sampler: str
     guidance_scale: float
     batch: int
@@ -157,11 +163,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Block:
-    """One block's raw times. ``steps_ms`` has one entry for each network evaluation of the sampler.
+    """One block's raw times.
 
-    ``service_ms`` is the whole; ``host_ms`` is what the named stages leave over.
-    ``context_encode_ms`` is None where nothing is encoded ahead of the steps (outpaint,
-    block-causal), ``commit_ms`` where the commit is part of the first step's pass (block-causal).
+    ``steps_ms`` has one entry for each network evaluation of the sampler, or for each frame of an
+    LMM (its temporal step and all its levels). ``service_ms`` is the whole; ``host_ms`` is what the
+    named stages leave over. ``context_encode_ms`` is None where nothing is encoded ahead of the
+    steps (outpaint, block-causal, lmm-frame-wise), ``commit_ms`` where the commit is part of a
+    step's pass or of the next encode, ``codec_decode_ms`` where the suite has no codec for the
+    model.
     """
 
     block_index: int
@@ -169,7 +178,7 @@ class Block:
     context_encode_ms: float | None
     steps_ms: tuple[float, ...]
     commit_ms: float | None
-    codec_decode_ms: float
+    codec_decode_ms: float | None
     host_ms: float
     is_warmup: bool
     labels: tuple[str, ...]
@@ -197,9 +206,10 @@ class ServiceTimes:
 class Summary:
     """Arithmetic on the measured (not the warm-up) blocks.
 
-    ``rtf`` = Σ service seconds ÷ Σ audio seconds; ``rtf_model`` leaves the codec out of the service
-    seconds. ``stage_ms`` holds the median of each stage: context_encode, first_step, later_step
-    (the mean of a block's steps after the first), denoise (all steps), commit, codec_decode, host.
+    ``rtf`` = Σ service seconds ÷ Σ audio seconds, without a value where no codec was run;
+    ``rtf_model`` leaves the codec out of the service seconds.
+    ``stage_ms`` holds the median of each stage: context_encode, first_step, later_step (the mean of
+    a block's steps after the first), denoise (all steps), commit, codec_decode, host.
     ``stage_share`` is each stage's part of all service time: context_encode, denoise, commit,
     codec_decode, host; it sums to 1.
     """
@@ -231,17 +241,54 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Footprint:
+    """What a stream holds at its peak, by arithmetic, in bytes (codec left out).
+
+    ``weight_bytes``: all parameters in the run's dtype; ``cache_bytes``: keys, values and whatever
+    else lives from block to block; ``activation_bytes``: the largest set of intermediate results
+    that are alive together; ``workspace_bytes``: what the libraries hold beside those.
+    """
+
+    weight_bytes: int
+    cache_bytes: int
+    activation_bytes: int
+    workspace_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        return self.weight_bytes + self.cache_bytes + self.activation_bytes + self.workspace_bytes
+
+
+@dataclass(frozen=True)
+class CodecCost:
+    """What the codec adds to a block; ``flops`` is of decoding ``block_frames``."""
+
+    parameters: int
+    flops_per_block: int
+    bound_ms: float
+
+
+@dataclass(frozen=True)
 class Cost:
     """What arithmetic says of one steady block, before anything is measured.
 
-    ``frames_per_block`` counts decoder frames over all evaluations; FLOPs count a multiply and an
-    add as two; bytes are each pass's weights once, plus keys and values read and written.
-    ``bound_ms`` is max(FLOPs ÷ peak, bytes ÷ bandwidth) summed over the passes, codec left out.
+    ``evaluations`` are the sampler's network calls, or the tokens of an LMM;
+    ``sequential_steps`` all passes that must follow each other, encoding included.
+    ``encode_rows`` are the rows of passes that only fill a cache, ``step_rows`` those of the
+    others, summed over the passes; ``frames_per_block`` is their sum without noise-level tokens.
+    ``attention_pairs`` are (query, key) pairs of one head, summed over layers and passes.
+    FLOPs count a multiply and an add as two; bytes are each pass's weights once, plus keys and
+    values read and written. ``bound_ms`` is max(FLOPs ÷ peak, bytes ÷ bandwidth) summed over the
+    passes, codec left out. ``codec`` is None where the suite has no codec for the model.
     """
 
     parameters: int
     evaluations: int
+    sequential_steps: int
     frames_per_block: int
+    encode_rows: int
+    step_rows: int
+    attention_pairs: int
     flops_per_block: int
     flops_projections: int
     flops_attention: int
@@ -250,10 +297,9 @@ class Cost:
     bytes_weights: int
     bytes_cache_read: int
     bytes_cache_written: int
-    codec_parameters: int
-    codec_flops_per_block: int
+    footprint: Footprint
     bound_ms: float
-    codec_bound_ms: float
+    codec: CodecCost | None
 
 
 @dataclass(frozen=True)
@@ -315,12 +361,12 @@ def to_json(record: Any) -> str:
 
 def from_json(text: str, name: str = "record") -> Record:
     """The record that ``to_json`` wrote. Raises RecordError naming the file and the field."""
-    record: Record = parse(Record, text, name)
+    record: Record = parse(Record, SCHEMA_VERSION, text, name)
     return record
 
 
-def parse(kind: type, text: str, name: str) -> Any:
-    """JSON text with a ``schema_version`` as the frozen dataclass ``kind``; see ``from_json``."""
+def parse(kind: type, version: int, text: str, name: str) -> Any:
+    """JSON text with this ``schema_version`` as the dataclass ``kind``; see ``from_json``."""
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -331,10 +377,9 @@ def parse(kind: type, text: str, name: str) -> Any:
         raise RecordError(f"{name}: {error}") from error
     if not isinstance(data, dict) or "schema_version" not in data:
         raise RecordError(f"{name}: expected an object with schema_version, got {_kind(data)}")
-    if data["schema_version"] != SCHEMA_VERSION:
+    if data["schema_version"] != version:
         raise RecordError(
-            f"{name} has schema_version {data['schema_version']!r}; "
-            f"this version reads {SCHEMA_VERSION}"
+            f"{name} has schema_version {data['schema_version']!r}; this version reads {version}"
         )
     try:
         return decode(kind, data, "record")
@@ -344,11 +389,15 @@ def parse(kind: type, text: str, name: str) -> Any:
 
 def load(path: Path) -> Record:
     """Read a record file. Raises RecordError in one sentence, whatever is wrong with it."""
+    return from_json(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """A record file's text. Raises RecordError where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"cannot read the record {path}: {_why(error)}") from error
-    return from_json(text, str(path))
 
 
 def save(record: Record, path: Path) -> None:

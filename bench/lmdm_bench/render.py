@@ -5,7 +5,7 @@ reasons, names) is escaped where it is written, not where it is read.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from markupsafe import Markup
 
 from lmdm_bench import figures
 from lmdm_bench import format as shown
-from lmdm_bench.record import Cell, Estimate, Memory, Record, write_whole
+from lmdm_bench.record import Cell, Cost, Estimate, Memory, Record, Summary, write_whole
 
-Verdict = Literal["keeps up", "does not keep up", "cannot tell"]
+Verdict = Literal["keeps up", "model alone keeps up", "does not keep up", "cannot tell"]
 
 CAPTIONS = {
     "waterfall": "Every block's stages against the deadline.",
@@ -82,21 +82,27 @@ class Section:
     parts: tuple[Table | Words | Picture | Code, ...]
 
 
-def verdict(rtf: Estimate) -> Verdict:
-    """Whether a scheme keeps up: told only where the whole interval is on one side of 1."""
-    if rtf.ci95 is None:
+def verdict(summary: Summary) -> Verdict:
+    """Whether a scheme keeps up: told only where the whole interval is on one side of 1.
+
+    Where no codec was run it is told of the model alone: a codec could only add to its work.
+    """
+    told = _deciding(summary)
+    if told.ci95 is None:
         return "cannot tell"
-    low, high = rtf.ci95
-    return "keeps up" if high < 1 else "does not keep up" if low >= 1 else "cannot tell"
+    low, high = told.ci95
+    if high < 1:
+        return "keeps up" if told is summary.rtf else "model alone keeps up"
+    return "does not keep up" if low >= 1 else "cannot tell"
 
 
 def answer(record: Record) -> str:
     """The run in one paragraph of plain language, for the terminal too."""
-    names = shown.names([one.workload for one in record.cells])
+    names = map(shown.spoken, shown.names([one.workload for one in record.cells]))
     said = [_said(name, cell) for name, cell in zip(names, record.cells, strict=True)]
     if record.settings.is_interrupted:
         said.append("The run was interrupted before its end.")
-    counts = sorted({cell.summary.rtf.n for cell in record.cells if cell.summary})
+    counts = sorted({cell.summary.rtf_model.n for cell in record.cells if cell.summary})
     measured = " or ".join(map(shown.blocks, counts)) or shown.blocks(0)
     turns = ", the schemes taking turns" if len(record.cells) > 1 else ""
     said.append(
@@ -120,7 +126,7 @@ def markdown(record: Record, figure_folder: str = "") -> str:
 
 def html(record: Record) -> str:
     """One page that needs nothing else: its style and its figures are inside."""
-    names = shown.names([one.workload for one in record.cells])
+    names = shown.names_beside_models([one.workload for one in record.cells])
     return (
         _environment()
         .get_template(TEMPLATE)
@@ -156,6 +162,7 @@ def results_cells(cell: Cell) -> tuple[str, ...]:
     if told is None:
         return ("",) * len(RESULTS_HEADER)
     return (
+        shown.seconds(cell.workload.block_seconds),
         shown.estimate(told.service_ms.p50, "ms"),
         shown.estimate(told.service_ms.p95, "ms"),
         shown.estimate(told.service_ms.p99, "ms"),
@@ -165,7 +172,7 @@ def results_cells(cell: Cell) -> tuple[str, ...]:
     )
 
 
-RESULTS_HEADER = ("service p50", "p95", "p99", "rtf", "rtf_model", "peak memory")
+RESULTS_HEADER = ("block", "service p50", "p95", "p99", "rtf", "rtf_model", "peak memory")
 
 
 def markdown_table(table: Table) -> list[str]:
@@ -207,19 +214,27 @@ def _subtitle(record: Record) -> str:
 def _said(name: str, cell: Cell) -> str:
     if cell.summary is None:
         return f"{name} was not measured ({shown.why_not(cell, None)})."
-    told = cell.summary.rtf
-    took = (
-        f"a second of audio took {_figure(told)} seconds to make, "
-        f"{_figure(cell.summary.rtf_model)} without the codec"
-    )
-    match verdict(told):
-        case "keeps up":
-            return f"{name} keeps up: {took}."
+    told, model = _deciding(cell.summary), _figure(cell.summary.rtf_model)
+    if told is cell.summary.rtf:
+        without = ""
+        took = f"a second of audio took {_figure(told)} seconds to make, {model} without the codec"
+    else:
+        without = f" without a codec ({shown.why_not(cell, cell.summary.rtf)})"
+        took = f"the tokens of a second of audio took {model} seconds to make"
+    match verdict(cell.summary):
+        case "keeps up" | "model alone keeps up":
+            return f"{name} keeps up{without}: {took}."
         case "does not keep up":
-            return f"{name} does not keep up: {took}."
+            even = f", even{without}" if without else ""
+            return f"{name} does not keep up{even}: {took}."
         case "cannot tell":
             why = "the interval has 1 in it" if told.ci95 else told.reason or "there is no interval"
-            return f"This run cannot tell whether {name} keeps up ({why}): {took}."
+            return f"This run cannot tell whether {name} keeps up{without} ({why}): {took}."
+
+
+def _deciding(summary: Summary) -> Estimate:
+    """What keeping up is judged by: all the work, or the model's where no codec was run."""
+    return summary.rtf_model if summary.rtf.value is None else summary.rtf
 
 
 def _figure(rtf: Estimate) -> str:
@@ -233,24 +248,28 @@ def _sections(record: Record) -> tuple[Section, ...]:
         Section(
             "Results",
             (
-                _results(named),
+                _results(record),
                 Words(
                     "In brackets: 95 % intervals. rtf is seconds of work for one second of audio, "
                     "codec included; rtf_model leaves the codec out. Against the bound: the "
                     "model's median time over what arithmetic says it takes at least. "
                     + shown.PEAK_MEMORY_MEANS
                 ),
+                *map(Words, _of_two_kinds(record)),
                 *(Words(f"{name}: {shown.why_not(cell, None)}") for name, cell in _failed(named)),
                 Picture("service_time"),
             ),
         ),
-        Section("Where the time goes", (_stages(named), Picture("waterfall"))),
+        Section(
+            "Where the time goes",
+            (_stages(named), *map(Words, _of_lmms(record)), Picture("waterfall")),
+        ),
         Section(
             "Measured against arithmetic",
             (_costs(named, record), Words(_ceiling(record)), Picture("arithmetic")),
         ),
         Section("Correctness", _correctness(named)),
-        Section("Memory", (_memory(named),)),
+        Section("Memory", (_memory(named), Words(_PREDICTED_MEANS))),
         *_sound(named),
         Section("Workloads", (_workloads(named),)),
         Section("Settings", (_settings(record),)),
@@ -270,16 +289,35 @@ def _failed(named: Named) -> Iterator[tuple[str, Cell]]:
     return ((name, cell) for name, cell in named if cell.summary is None)
 
 
-def _results(named: Named) -> Table:
-    def row(name: str, cell: Cell) -> tuple[str, ...]:
-        if cell.summary is None:
-            return (name, cell.status, "", *results_cells(cell), "")
-        against = shown.over(shown.model_ms(cell).value, cell.cost.bound_ms)
-        word = verdict(cell.summary.rtf)
-        return (name, cell.status, word, *results_cells(cell), shown.ratio(against))
+def _of_two_kinds(record: Record) -> Iterator[str]:
+    if len({one.workload.block_seconds for one in record.cells}) > 1:
+        yield (
+            "The blocks differ in length, so service times of one block are not of the same work: "
+            "rtf_model is the figure to compare by."
+        )
 
-    header = ("scheme", "status", "back to back", *RESULTS_HEADER, "against the bound")
-    return Table(header, tuple(row(*one) for one in named), num_texts=3)
+
+def _of_lmms(record: Record) -> Iterator[str]:
+    if any(shown.is_lmm(one.workload) for one in record.cells):
+        yield (
+            "A step of an lmm scheme is one frame of audio: its temporal step, and a token at each "
+            "of its levels."
+        )
+
+
+def _results(record: Record) -> Table:
+    def row(name: str, cell: Cell) -> tuple[str, ...]:
+        model = shown.model(cell.workload, cell.cost)
+        if cell.summary is None:
+            return (name, model, cell.status, "", *results_cells(cell), "")
+        against = shown.over(shown.model_ms(cell).value, cell.cost.bound_ms)
+        word = verdict(cell.summary)
+        return (name, model, cell.status, word, *results_cells(cell), shown.ratio(against))
+
+    names = shown.names_beside_models([one.workload for one in record.cells])
+    header = ("scheme", "model", "status", "back to back", *RESULTS_HEADER, "against the bound")
+    rows = tuple(row(*one) for one in zip(names, record.cells, strict=True))
+    return Table(header, rows, num_texts=4)
 
 
 def _stages(named: Named) -> Table:
@@ -308,10 +346,16 @@ def _costs(named: Named, record: Record) -> Table:
         rows.append((label, *values))
 
     costs = [cell.cost for _, cell in named]
-    add("decoder parameters", (shown.millions(one.parameters) for one in costs))
-    add("window: context + block, frames", (shown.window(cell.workload) for _, cell in named))
-    add("network evaluations", (shown.count(one.evaluations) for one in costs))
-    add("decoder frames, all evaluations", (shown.count(one.frames_per_block) for one in costs))
+    works = [cell.workload for _, cell in named]
+    add("model", (shown.plain(one.model) for one in works))
+    add("parameters", (shown.millions(one.parameters) for one in costs))
+    add("block", (shown.seconds(one.block_seconds) for one in works))
+    add("window: context + block, frames", (shown.window(one) for one in works))
+    add(shown.EVALUATIONS, (shown.count(one.evaluations) for one in costs))
+    add("sequential steps", (shown.count(one.sequential_steps) for one in costs))
+    add("rows that only fill a cache", (shown.count(one.encode_rows) for one in costs))
+    add("rows of all steps", (shown.count(one.step_rows) for one in costs))
+    add("attention pairs of a head", (shown.count(one.attention_pairs) for one in costs))
     add("computed", (shown.gigaflop(one.flops_per_block) for one in costs))
     add("of it attention", (shown.gigaflop(one.flops_attention) for one in costs))
     add("moved", (shown.gigabytes(one.bytes_per_block) for one in costs))
@@ -320,9 +364,13 @@ def _costs(named: Named, record: Record) -> Table:
     add("which is bound by", (shown.bound_by(one, record.ceiling) for one in costs))
     add("model took (median)", (_took(cell, shown.model_ms(cell)) for _, cell in named))
     add("times the bound", (_times(shown.model_ms(cell), cell.cost.bound_ms) for _, cell in named))
-    add("codec takes at least", (shown.milliseconds(one.codec_bound_ms) for one in costs))
-    add("codec took (median)", (_took(cell, _codec_ms(cell)) for _, cell in named))
-    add("times the bound", (_times(_codec_ms(cell), cell.cost.codec_bound_ms) for _, cell in named))
+    add("rtf_model at least", (shown.number(_rtf_at_least(cell), 2) for _, cell in named))
+    add("rtf_model", (_rtf_model(cell) for _, cell in named))
+    add("codec takes at least", (shown.codec_bound(one) for one in costs))
+    add("codec took (median)", (_codec_took(cell) for _, cell in named))
+    add("times the bound", (_times(_codec_ms(cell), _codec_bound_ms(cell)) for _, cell in named))
+    add("peak memory, predicted", (_predicted(cell) for _, cell in named))
+    add("peak memory, measured", (_measured_peak(cell) for _, cell in named))
     return Table(("per block", *(name for name, _ in named)), tuple(rows))
 
 
@@ -339,7 +387,33 @@ def _took(cell: Cell, told: Estimate | None) -> str:
     return cell.status if cell.summary is None or told is None else shown.estimate(told, "ms")
 
 
-def _times(told: Estimate | None, bound_ms: float) -> str:
+def _codec_took(cell: Cell) -> str:
+    return "none" if cell.cost.codec is None else _took(cell, _codec_ms(cell))
+
+
+def _codec_bound_ms(cell: Cell) -> float | None:
+    return cell.cost.codec.bound_ms if cell.cost.codec else None
+
+
+def _rtf_at_least(cell: Cell) -> float:
+    return cell.cost.bound_ms / 1000 / cell.workload.block_seconds
+
+
+def _rtf_model(cell: Cell) -> str:
+    return cell.status if cell.summary is None else shown.rtf(cell.summary.rtf_model)
+
+
+def _predicted(cell: Cell) -> str:
+    return shown.gibibytes(cell.cost.footprint.peak_bytes)
+
+
+def _measured_peak(cell: Cell) -> str:
+    return cell.status if cell.summary is None else shown.peak_memory(cell.memory)
+
+
+def _times(told: Estimate | None, bound_ms: float | None) -> str:
+    if bound_ms is None:
+        return "none"
     return shown.ratio(shown.over(told.value if told else None, bound_ms))
 
 
@@ -347,7 +421,7 @@ def _ceiling(record: Record) -> str:
     ceiling = record.ceiling
     return (
         f"At least: the greater of FLOPs ÷ {shown.gigaflop(ceiling.flops_per_second)}/s and bytes "
-        f"÷ {shown.gigabytes(ceiling.bytes_per_second)}/s in each network evaluation. Both were "
+        f"÷ {shown.gigabytes(ceiling.bytes_per_second)}/s in each pass. Both were "
         f"measured in {ceiling.dtype} in the same process: the fastest large matrix product, and "
         "reading a buffer far larger than the last cache. The FLOPs count a multiply and an add as "
         "two."
@@ -381,6 +455,17 @@ def _correctness(named: Named) -> tuple[Table | Words, ...]:
     )
 
 
+_PREDICTED: dict[str, Callable[[Cost], int]] = {
+    "predicted: weights": lambda cost: cost.footprint.weight_bytes,
+    "predicted: caches": lambda cost: cost.footprint.cache_bytes,
+    "predicted: activations": lambda cost: cost.footprint.activation_bytes,
+    "predicted: workspace": lambda cost: cost.footprint.workspace_bytes,
+    "predicted: peak": lambda cost: cost.footprint.peak_bytes,
+}
+_PREDICTED_MEANS = (
+    "Predicted is by arithmetic, of the model alone. What was measured has the codec in it, and "
+    "whatever else the process held by then, such as the weights that schemes share."
+)
 _MEMORY = {
     "rss_peak_bytes": "resident set, peak above the baseline",
     "rss_baseline_bytes": "resident set, baseline",
@@ -399,8 +484,15 @@ def _memory(named: Named) -> Table:
         reason = memory.unavailable.get(field, "no reason given")
         return f"{shown.NOT_AVAILABLE} ({reason})" if held is None else shown.gibibytes(held)
 
-    rows = tuple(
-        (label, *(one(cell.memory, field) for _, cell in named)) for field, label in _MEMORY.items()
+    rows = (
+        *(
+            (label, *(shown.gibibytes(part(cell.cost)) for _, cell in named))
+            for label, part in _PREDICTED.items()
+        ),
+        *(
+            (label, *(one(cell.memory, field) for _, cell in named))
+            for field, label in _MEMORY.items()
+        ),
     )
     return Table(("memory", *(name for name, _ in named)), rows)
 
@@ -418,11 +510,23 @@ def _sound(named: Named) -> Iterator[Section]:
         for name, cell in named
         if cell.audio is not None
     )
+    silent = [
+        shown.spoken(name) for name, cell in named if cell.summary and cell.cost.codec is None
+    ]
+    without = (
+        [Words(f"No sound of {' and '.join(silent)}: tokens, and no codec in the suite for them.")]
+        if silent
+        else []
+    )
     if rows:
         header = ("scheme", "file", "length", "peak", "rms", "gain applied")
         yield Section(
             "Sound",
-            (Words("The context, then the blocks that were made."), Table(header, rows, 2)),
+            (
+                Words("The context, then the blocks that were made."),
+                Table(header, rows, 2),
+                *without,
+            ),
         )
 
 
@@ -431,22 +535,27 @@ def _workloads(named: Named) -> Table:
         work = cell.workload
         visible = work.visible_blocks
         return {
-            "model": work.model,
+            "model": shown.model(work, cell.cost),
             "block": f"{shown.count(work.block_frames)} frames, {work.block_seconds:.3f} s",
             "context": f"{shown.count(work.context_frames)} frames",
-            "visible blocks": "does not apply" if visible is None else shown.count(visible),
-            "steps": shown.count(work.steps),
+            "visible blocks": _if_any(visible),
+            "levels": _if_any(work.num_levels),
+            "steps": _if_any(work.steps),
             "sampler": work.sampler,
             "guidance_scale": f"{work.guidance_scale:g}",
             "batch": shown.count(work.batch),
             "dtype": work.dtype,
             "attention": work.attention,
-            "codec": f"{work.samples_per_frame} samples a frame, {work.sample_rate_hz} Hz",
+            "audio": f"{work.samples_per_frame} samples a frame, {work.sample_rate_hz} Hz",
         }
 
     columns = [values(cell) for _, cell in named]
     rows = tuple((label, *(column[label] for column in columns)) for label in columns[0])
     return Table(("workload", *(name for name, _ in named)), rows, 1 + len(named))
+
+
+def _if_any(value: int | None) -> str:
+    return "does not apply" if value is None else shown.count(value)
 
 
 def _settings(record: Record) -> Table:
@@ -491,10 +600,12 @@ def _repeating(record: Record) -> str:
 
 
 def _notes(record: Record) -> Iterator[str]:
+    is_without = any(one.cost.codec is None for one in record.cells)
+    tokens = " (its tokens, where the suite has no codec for the model)" if is_without else ""
     yield (
-        "Timed: all that lies between asking for a block and having its samples in the host's "
-        "memory. That is the context encode, every step of the sampler, the commit, the codec's "
-        "decode, and what the host does between them."
+        f"Timed: all that lies between asking for a block and having its samples{tokens} in the "
+        "host's memory. That is the context encode, every step of the sampler, the commit, the "
+        "codec's decode, and what the host does between them."
     )
     yield (
         "Not timed: building or loading the model, encoding the input's audio, the warm-up blocks, "
@@ -514,7 +625,7 @@ def _notes(record: Record) -> Iterator[str]:
 
 
 def _methods(record: Record) -> list[str]:
-    return list(dict.fromkeys(one.summary.rtf.method for one in record.cells if one.summary))
+    return list(dict.fromkeys(one.summary.rtf_model.method for one in record.cells if one.summary))
 
 
 # --- how it is written -----------------------------------------------------
@@ -549,15 +660,17 @@ def _environment() -> jinja2.Environment:
 
 def _gauge(name: str, cell: Cell) -> dict[str, object]:
     """One scheme's rtf on a line from 0, with a mark at 1: places in per cent of the line."""
-    told = cell.summary.rtf if cell.summary else None
+    told = _deciding(cell.summary) if cell.summary else None
+    rtf = "rtf" if cell.summary and told is cell.summary.rtf else "rtf_model"
     ends = [1.0] if told is None else [1.0, told.value or 0.0, *(told.ci95 or ())]
     whole = max(ends) * 1.25
     interval = told.ci95 if told else None
     return {
         "name": name,
         "colour": shown.scheme_colour(cell.workload.scheme),
-        "word": verdict(told) if told else cell.status,
-        "figure": f"rtf {shown.rtf(told)}" if told else shown.plain(cell.reason or ""),
+        "word": verdict(cell.summary) if cell.summary else cell.status,
+        "model": shown.model(cell.workload, cell.cost),
+        "figure": f"{rtf} {shown.rtf(told)}" if told else shown.plain(cell.reason or ""),
         "value": None if told is None or told.value is None else 100 * told.value / whole,
         "low": None if interval is None else 100 * interval[0] / whole,
         "width": None if interval is None else 100 * (interval[1] - interval[0]) / whole,

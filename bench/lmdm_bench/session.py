@@ -24,8 +24,9 @@ from lmdm_bench.record import (
     Settings,
     Workload,
 )
+from lmdm_bench.request import Request
 from lmdm_bench.stream_run import Finished, Progress, Subject, run_streams, status_of
-from lmdm_bench.subjects import Model, Request
+from lmdm_bench.subjects import Model
 from lmdm_bench.tool import describe_tool
 
 Samples = npt.NDArray[np.float32]

@@ -43,8 +43,12 @@ class Subject(Protocol):
     def prefill(self) -> None:
         """Hear the context."""
 
-    def make_block(self, watch: Stopwatch) -> Samples:
-        """The next block's samples [audio_channels, block_samples], each stage under the watch."""
+    def make_block(self, watch: Stopwatch) -> Samples | None:
+        """The next block's samples [audio_channels, block_samples], each stage under the watch.
+
+        None where the block is tokens and no codec makes samples of them: then the subject itself
+        raises ArithmeticError or ValueError for a token that cannot be one.
+        """
 
 
 @dataclass
@@ -57,7 +61,10 @@ class Progress:
 
 @dataclass
 class Finished:
-    """What a run leaves: a cell and its samples for each subject, in the subjects' order."""
+    """What a run leaves: a cell and its samples for each subject, in the subjects' order.
+
+    The samples of a subject whose blocks are tokens are empty.
+    """
 
     cells: tuple[Cell, ...]
     samples: tuple[tuple[Samples, ...], ...]
@@ -165,9 +172,10 @@ def _make_block(lane: _Lane, device: str, is_warmup: bool) -> None:
     labels = ["first"] if not lane.blocks else []
     with _garbage_label(labels), watch.block():
         samples = lane.subject.make_block(watch)
-    if not np.isfinite(samples).all():
-        raise FloatingPointError("the block has samples that are not finite numbers")
-    lane.samples.append(samples)
+    if samples is not None:
+        if not np.isfinite(samples).all():
+            raise FloatingPointError("the block has samples that are not finite numbers")
+        lane.samples.append(samples)
     lane.blocks.append(_block(len(lane.blocks), watch, is_warmup, tuple(labels)))
 
 
@@ -176,8 +184,8 @@ def _block(index: int, watch: Stopwatch, is_warmup: bool, labels: tuple[str, ...
     context_encode = sum(stages["context_encode"]) if "context_encode" in stages else None
     steps = tuple(stages.get("step", []))
     commit = sum(stages["commit"]) if "commit" in stages else None
-    decode = sum(stages.get("codec_decode", []))
-    named = (context_encode or 0.0) + sum(steps) + (commit or 0.0) + decode
+    decode = sum(stages["codec_decode"]) if "codec_decode" in stages else None
+    named = (context_encode or 0.0) + sum(steps) + (commit or 0.0) + (decode or 0.0)
     return Block(
         block_index=index,
         service_ms=watch.total_ms,

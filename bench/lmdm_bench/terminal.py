@@ -4,6 +4,7 @@ Nothing here prints: each function returns what a rich ``Console`` prints. Colou
 words say, so nothing is lost without it.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -26,47 +27,43 @@ _ABSENT = "-"
 _GAP = 2
 _NAME = len("encoder-decoder")
 _RESULTS_HEADS = (
-    "service p50\n95 % interval",
+    "service p50\n95 % interval\nof a block",
     "p95, ms\np99, ms",
-    "rtf\nrtf_model",
-    f"memory\n{shown.TIMES} bound",
+    "rtf\n95 % interval\nrtf_model\n95 % interval",
+    f"memory\npredicted\n{shown.TIMES} bound",
 )
 
 
 def cost_card(cells: Sequence[tuple[Workload, Cost]], ceiling: Ceiling | None) -> RenderableType:
     """What one block of each cell takes at least, before anything is measured."""
-    names = shown.names([workload for workload, _ in cells])
+    names = shown.names_beside_models([workload for workload, _ in cells])
     tables: list[RenderableType] = []
     for group in _groups(list(zip(names, cells, strict=True))):
         table = _card("arithmetic, per block", [(name, one[0].scheme) for name, one in group])
         for label, value in _cost_rows(ceiling):
             table.add_row(label, *(Text(value(*one)) for _, one in group))
         tables.append(table)
-    return Group(*tables, _note(ceiling_sentence(ceiling)))
+    return Group(*_apart(tables), _note(ceiling_sentence(ceiling)))
 
 
 def results_table(record: Record) -> RenderableType:
-    """One row of two lines for each cell; a cell that did not end OK has its reason below."""
-    names = shown.names([one.workload for one in record.cells])
+    """One row of a few lines for each cell; a cell that did not end OK has its reason below."""
+    workloads = [one.workload for one in record.cells]
+    names = shown.names_beside_models(workloads)
+    models = [shown.model(one.workload, one.cost) for one in record.cells]
     rows = [list(_figures_of(cell)) for cell in record.cells]
-    heads = list(_RESULTS_HEADS)
-    if _width(names, [heads, *rows]) > COLUMNS:
-        # Long intervals stand below their figures.
-        rows = [[one.replace(" [", "\n[") for one in row] for row in rows]
-        heads[2] = "rtf\n95 % interval\nrtf_model\n95 % interval"
+    room = max(_NAME, COLUMNS - _width([_RESULTS_HEADS, *rows]))
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 1, 0), header_style="")
-    table.add_column(Text("scheme\nstatus", style=_DIM), min_width=_NAME, overflow="fold")
-    for head in heads:
+    table.add_column(Text("scheme\nmodel\nstatus", style=_DIM), min_width=_NAME, overflow="fold")
+    for head in _RESULTS_HEADS:
         words = Text(head, style=_DIM, justify="right")
         table.add_column(words, justify="right", no_wrap=True)
-    notes: list[RenderableType] = []
-    for name, cell, row in zip(names, record.cells, rows, strict=True):
-        first = Text(name.replace(", ", "\n"), style=_style(cell.workload.scheme))
+    for name, model, cell, row in zip(names, models, record.cells, rows, strict=True):
+        first = Text(_folded(name, room), style=_style(cell.workload.scheme))
+        first.append(f"\n{_folded(model, room)}", style=_DIM)
         first.append(f"\n{cell.status}", style="bold" if cell.summary is None else _DIM)
         table.add_row(first, *map(Text, row))
-        if cell.summary is None:
-            notes.append(_note(f"{name} is {shown.why_not(cell, None)}"))
-    return Group(table, *notes, _note(_about(record)))
+    return Group(table, *map(_note, _reasons(record)), _note(_about(record)))
 
 
 def stages_table(record: Record) -> RenderableType:
@@ -78,7 +75,10 @@ def stages_table(record: Record) -> RenderableType:
         for stage, label in shown.STAGES.items():
             table.add_row(label, *(Text(_stage(cell, stage)) for _, cell in group))
         tables.append(table)
-    return Group(*tables)
+    are_lmms = any(shown.is_lmm(one.workload) for one in record.cells)
+    return Group(
+        *_apart(tables), *([_note("A step of an lmm scheme is one frame.")] if are_lmms else [])
+    )
 
 
 def doctor_table(machine: Machine, abilities: Sequence[tuple[str, bool, str]]) -> RenderableType:
@@ -115,38 +115,63 @@ def _cost_rows(
     def in_time(value: Callable[[Cost], str]) -> Callable[[Workload, Cost], str]:
         return lambda _, cost: shown.NOT_AVAILABLE if ceiling is None else value(cost)
 
-    yield "decoder parameters", lambda _, cost: shown.millions(cost.parameters)
+    yield "model", lambda work, _: shown.plain(work.model)
+    yield "parameters", lambda _, cost: shown.millions(cost.parameters)
     yield "window, frames", lambda work, _: shown.window(work)
-    yield "network evaluations", lambda _, cost: shown.count(cost.evaluations)
-    yield "decoder frames", lambda _, cost: shown.count(cost.frames_per_block)
+    yield shown.EVALUATIONS, lambda _, cost: shown.count(cost.evaluations)
+    yield "sequential steps", lambda _, cost: shown.count(cost.sequential_steps)
+    yield "encode rows", lambda _, cost: shown.count(cost.encode_rows)
+    yield "step rows", lambda _, cost: shown.count(cost.step_rows)
     yield "computed", lambda _, cost: shown.gigaflop(cost.flops_per_block)
     yield "moved", lambda _, cost: shown.gigabytes(cost.bytes_per_block)
+    yield "predicted memory", lambda _, cost: shown.gibibytes(cost.footprint.peak_bytes)
     yield "model takes at least", in_time(lambda cost: shown.milliseconds(cost.bound_ms))
     yield "which is bound by", lambda _, cost: shown.bound_by(cost, ceiling)
-    yield "codec takes at least", in_time(lambda cost: shown.milliseconds(cost.codec_bound_ms))
+    yield "codec takes at least", in_time(shown.codec_bound)
     yield "deadline", lambda work, _: shown.milliseconds(work.block_seconds * 1000)
+    yield "rtf_model at least", lambda work, cost: _rtf_at_least(work, cost, ceiling)
+
+
+def _rtf_at_least(work: Workload, cost: Cost, ceiling: Ceiling | None) -> str:
+    least = shown.over(cost.bound_ms / 1000, work.block_seconds)
+    return shown.NOT_AVAILABLE if ceiling is None or least is None else shown.number(least, 2)
 
 
 def _figures_of(cell: Cell) -> Iterator[str]:
-    """The columns of a results row after its name, of two lines each."""
+    """The columns of a results row after its name, of two or three lines each."""
     told = cell.summary
     if told is None:
         yield from [f"{_ABSENT}\n{_ABSENT}"] * len(_RESULTS_HEADS)
         return
-    yield "\n".join(shown.value_and_interval(told.service_ms.p50))
+    block = f"of {shown.seconds(cell.workload.block_seconds)}"
+    yield "\n".join([*shown.value_and_interval(told.service_ms.p50), block])
     yield f"{_percentile(told.service_ms.p95)}\n{_percentile(told.service_ms.p99)}"
     yield f"{_rtf(told.rtf)}\n{_rtf(told.rtf_model)}"
     against = shown.over(shown.model_ms(cell).value, cell.cost.bound_ms)
-    yield f"{shown.peak_memory(cell.memory)}\n{shown.ratio(against)}"
+    predicted = shown.gibibytes(cell.cost.footprint.peak_bytes)
+    yield f"{shown.peak_memory(cell.memory)}\n{predicted}\n{shown.ratio(against)}"
 
 
-def _width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """How wide the results are, each name being broken where need be."""
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """How wide the results' columns are beside the name."""
     widths = [
         max(len(line) for one in column for line in one.split("\n"))
         for column in zip(*rows, strict=True)
     ]
-    return _NAME + sum(_GAP + one for one in widths)
+    return sum(_GAP + one for one in widths)
+
+
+def _folded(name: str, room: int) -> str:
+    """A name on as many lines as it takes, broken between its parts and at hyphens."""
+    parts = name.split(", ")
+    lines = [""]
+    for part in parts:
+        is_short = lines[-1] and len(f"{lines[-1]}, {part}") <= room
+        if is_short:
+            lines[-1] = f"{lines[-1]}, {part}"
+        else:
+            lines += textwrap.wrap(part, room)
+    return "\n".join(one for one in lines if one)
 
 
 def _percentile(one: Estimate) -> str:
@@ -155,9 +180,25 @@ def _percentile(one: Estimate) -> str:
     return value if one.value is not None else f"{value} {interval.replace(' blocks)', ')')}"
 
 
+def _reasons(record: Record) -> Iterator[str]:
+    """Why cells have no figures, or no rtf."""
+    names = map(shown.spoken, shown.names([one.workload for one in record.cells]))
+    without: dict[str, list[str]] = {}
+    for name, cell in zip(names, record.cells, strict=True):
+        if cell.summary is None:
+            yield f"{name} is {shown.why_not(cell, None)}"
+        elif cell.summary.rtf.value is None:
+            without.setdefault(shown.why_not(cell, cell.summary.rtf), []).append(name)
+    for reason, alike in without.items():
+        yield f"No rtf of {', '.join(alike)}: {reason}"
+
+
 def _rtf(one: Estimate) -> str:
+    """The figure, and below it its interval."""
     value, interval = shown.rtf_and_interval(one)
-    return f"{value} {interval if one.ci95 else '[n/a]'}"
+    if one.value is None:
+        return f"{value}\n{_ABSENT}"
+    return f"{value}\n{interval if one.ci95 else '[n/a]'}"
 
 
 def _stage(cell: Cell, stage: str) -> str:
@@ -173,13 +214,14 @@ def _stage(cell: Cell, stage: str) -> str:
 
 
 def _about(record: Record) -> str:
-    counts = sorted({one.summary.rtf.n for one in record.cells if one.summary})
+    counts = sorted({one.summary.rtf_model.n for one in record.cells if one.summary})
     told = " or ".join(map(shown.blocks, counts)) or shown.blocks(0)
     deadlines = sorted({one.workload.block_seconds * 1000 for one in record.cells})
+    differ = ": as blocks differ in length, compare by it" if len(deadlines) > 1 else ""
     return (
         f"{told} of each scheme measured, back to back. Deadline "
         f"{' or '.join(map(shown.milliseconds, deadlines))}: an rtf below 1 keeps up with it. "
-        "rtf has the codec in it, rtf_model has not. "
+        f"rtf has the codec in it, rtf_model has not{differ}. "
         f"{shown.TIMES} bound: the model's median time over what arithmetic says it takes at least."
     )
 
@@ -189,7 +231,7 @@ def _card(title: str, columns: Sequence[tuple[str, str]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     table.add_column(Text(title, style=_DIM), min_width=20, no_wrap=True)
     for name, scheme in columns:
-        head = Text(name, style=_style(scheme), justify="right", overflow="fold")
+        head = Text(_folded(name, _NAME), style=_style(scheme), justify="right", overflow="fold")
         table.add_column(head, justify="right", min_width=15, max_width=18)
     return table
 
@@ -199,6 +241,14 @@ def _groups(items: list[Item]) -> Iterator[list[Item]]:
     rest = iter(items)
     while group := list(islice(rest, _MOST_COLUMNS)):
         yield group
+
+
+def _apart(tables: Sequence[RenderableType]) -> Iterator[RenderableType]:
+    """The tables with an empty line between each two."""
+    for index, table in enumerate(tables):
+        if index:
+            yield Text()
+        yield table
 
 
 def _note(text: str) -> RenderableType:

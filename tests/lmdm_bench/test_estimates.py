@@ -41,9 +41,11 @@ def coverage(intervals, truth):
     return np.mean([low <= truth <= high for low, high in intervals])
 
 
-def make_block(index=0, *, steps_ms=(40.0, 10.0, 20.0), commit_ms=None, is_warmup=False):
-    service_ms = 5.0 + sum(steps_ms) + (commit_ms or 0.0) + 20.0 + 5.0
-    return Block(index, service_ms, 5.0, tuple(steps_ms), commit_ms, 20.0, 5.0, is_warmup, ())
+def make_block(
+    index=0, *, steps_ms=(40.0, 10.0, 20.0), commit_ms=None, codec_ms=20.0, is_warmup=False
+):
+    service_ms = 5.0 + sum(steps_ms) + (commit_ms or 0.0) + (codec_ms or 0.0) + 5.0
+    return Block(index, service_ms, 5.0, tuple(steps_ms), commit_ms, codec_ms, 5.0, is_warmup, ())
 
 
 @pytest.mark.parametrize(("probability", "blocks"), [(0.5, 6), (0.95, 72), (0.99, 368)])
@@ -244,9 +246,34 @@ def test_a_summary_by_hand():
     )
 
 
-def test_a_commit_that_is_never_apart_says_that_it_is_fused():
+def test_without_a_codec_there_is_no_rtf_but_a_reason_and_all_time_is_the_models():
+    blocks = [make_block(index, codec_ms=None) for index in range(8)]
+    summary = summarise(blocks, 2.0, seed=0)
+    for one in (summary.rtf, summary.stage_ms["codec_decode"]):
+        assert (one.value, one.ci95, one.n, one.reason) == (None, None, 8, estimates.NO_CODEC)
+    assert summary.rtf_model.value == pytest.approx(0.04)
+    assert (
+        summary.rtf_model
+        == summarise([make_block(index) for index in range(8)], 2.0, seed=0).rtf_model
+    )
+    assert summary.stage_share["codec_decode"] == 0
+    assert sum(summary.stage_share.values()) == pytest.approx(1.0)
+
+
+def test_a_codec_that_ran_in_some_blocks_only_is_refused():
+    blocks = [make_block(0), make_block(1, codec_ms=None), make_block(2)]
+    with pytest.raises(ValueError, match="the codec was run in 2 of 3 blocks"):
+        summarise(blocks, 2.0, seed=0)
+
+
+def test_a_codec_that_takes_no_time_is_still_a_codec():
+    summary = summarise([make_block(index, codec_ms=0.0) for index in range(3)], 2.0, seed=0)
+    assert summary.rtf.value is not None and summary.rtf == summary.rtf_model
+
+
+def test_a_commit_that_is_never_apart_says_where_it_is():
     commit = summarise([make_block()], 2.0, seed=0).stage_ms["commit"]
-    assert (commit.value, commit.n, commit.reason) == (None, 1, "fused with the first step")
+    assert (commit.value, commit.n, commit.reason) == (None, 1, "part of another pass")
 
 
 def test_a_commit_of_its_own_is_a_stage_like_others():

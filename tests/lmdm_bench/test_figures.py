@@ -71,8 +71,9 @@ def test_names_that_the_font_or_the_mathematics_would_trip_over_are_drawn(draw):
     assert figures.to_png(draw(record))
 
 
-def test_a_waterfall_bar_is_as_high_as_its_service_time():
-    record = records.all_ok()
+@pytest.mark.parametrize("name", ["all_ok", "five_schemes"])
+def test_a_waterfall_bar_is_as_high_as_its_service_time(name):
+    record = records.EXAMPLES[name]()
     figure = figures.waterfall(record)
     for axes, cell in zip(figure.axes, record.cells, strict=True):
         corners = [
@@ -84,8 +85,26 @@ def test_a_waterfall_bar_is_as_high_as_its_service_time():
         for at, block in enumerate(cell.blocks):
             heights = [box.height for box in corners if round((box.x0 + box.x1) / 2) == at]
             assert sum(heights) == pytest.approx(block.service_ms)
-            steps = len([one for one in block.steps_ms if one])
-            assert len(heights) == steps + bool(block.context_encode_ms) + 2
+            is_lmm = cell.workload.steps is None
+            steps = 2 if is_lmm else len([one for one in block.steps_ms if one])
+            codec = 0 if block.codec_decode_ms is None else 1
+            assert len(heights) == steps + bool(block.context_encode_ms) + codec + 1
+
+
+def test_a_waterfall_has_each_cells_own_deadline_at_one_height():
+    record = records.five_schemes()
+    heights = set()
+    for axes, cell in zip(figures.waterfall(record).axes, record.cells, strict=True):
+        deadline, _ = axes.lines  # the other one is in the legend
+        assert list(deadline.get_ydata()) == [cell.workload.block_seconds * 1000] * 2
+        heights.add(round(deadline.get_ydata()[0] / axes.get_ylim()[1], 9))
+    assert len(heights) == 1
+
+
+def test_a_waterfall_of_tokens_counts_frames_and_shows_no_codec():
+    *_, axes = figures.waterfall(records.five_schemes()).axes
+    text = "\n".join(one.get_text() for one in axes.texts)
+    assert "later frames 49" in text and "step" not in text and "codec" not in text
 
 
 def test_warm_up_bars_are_hatched_and_the_others_are_not():
@@ -112,14 +131,17 @@ def test_an_incorrect_cell_shows_no_time_although_it_has_blocks():
     assert "INCORRECT" in words(figures.measured_against_arithmetic(record))
 
 
-def test_every_measured_block_is_a_dot_and_no_warm_up_is():
-    record = records.all_ok()
+@pytest.mark.parametrize("name", ["all_ok", "five_schemes"])
+def test_every_measured_block_is_a_dot_by_its_length_and_no_warm_up_is(name):
+    record = records.EXAMPLES[name]()
     whole, model = figures.service_time(record).axes
-    for axes, codec in ((whole, 0), (model, 1)):
+    with_codec = [one for one in record.cells if one.summary.rtf.value is not None]
+    for axes, cells, codec in ((whole, with_codec, 0), (model, record.cells, 1)):
         dots = [one.get_offsets() for one in axes.collections if isinstance(one, PathCollection)]
-        for found, cell in zip(dots, record.cells, strict=True):
+        for found, cell in zip(dots, cells, strict=True):
             expected = [
-                one.service_ms - codec * one.codec_decode_ms
+                (one.service_ms - codec * (one.codec_decode_ms or 0))
+                / (1000 * cell.workload.block_seconds)
                 for one in cell.blocks
                 if not one.is_warmup
             ]
@@ -131,9 +153,19 @@ def test_the_deadline_is_drawn_near_by_and_told_in_words_when_far_off():
         words(figures.service_time(records.all_ok())),
         words(figures.service_time(records.cuda())),
     )
-    assert "deadline 2 229 ms" in near and "far to the right" not in near
-    assert "deadline 2 229 ms, far to the right" in far
-    assert figures.service_time(records.cuda()).axes[0].get_xlim()[1] < 100
+    assert "deadline" in near and "far to the right" not in near
+    assert "deadline 1, far to the right" in far
+    assert figures.service_time(records.cuda()).axes[0].get_xlim()[1] < 0.1
+    assert "deadline 2 229 ms, far above" in words(figures.waterfall(records.cuda()))
+
+
+def test_a_cell_without_a_codec_says_so_where_the_codec_would_be():
+    whole, model = figures.service_time(records.five_schemes()).axes
+    for axes, count in ((whole, 2), (model, 0)):
+        told = [one.get_text() for one in axes.texts]
+        assert sum("no codec in the suite" in one for one in told) == count
+    text = words(figures.measured_against_arithmetic(records.five_schemes()))
+    assert text.count("no codec in the suite for this model") == 2
 
 
 def test_arithmetic_shows_the_ratio_to_the_bound_and_both_relative_costs():
@@ -141,6 +173,22 @@ def test_arithmetic_shows_the_ratio_to_the_bound_and_both_relative_costs():
     for cell in records.all_ok().cells:
         assert shown.ratio(shown.over(shown.model_ms(cell).value, cell.cost.bound_ms)) in text
     assert "0.30 by FLOPs, 0.40 measured" in text
+
+
+def test_arithmetic_compares_blocks_of_different_length_by_the_second():
+    record = records.five_schemes()
+    figure = figures.measured_against_arithmetic(record)
+    text = words(figure)
+    outpaint, lmm = record.cells[0], record.cells[3]
+    ends = [box.get_width() for box in figure.axes[0].patches]
+    for cell in (outpaint, lmm):
+        seconds = cell.workload.block_seconds
+        for of_block in (cell.cost.bound_ms, shown.model_ms(cell).value):
+            assert any(end == pytest.approx(of_block / seconds) for end in ends)
+    flops = [one.cost.flops_per_block / one.workload.block_seconds for one in (lmm, outpaint)]
+    measured = [one.summary.rtf_model.value for one in (lmm, outpaint)]
+    expected = f"{flops[0] / flops[1]:.2f} by FLOPs, {measured[0] / measured[1]:.2f} measured"
+    assert expected in text
 
 
 def test_without_outpaints_time_there_is_no_measured_relative_cost():

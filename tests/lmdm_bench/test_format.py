@@ -3,6 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 
 import records
 from lmdm_bench import format as shown
@@ -112,6 +113,58 @@ def test_names_tell_apart_cells_of_one_scheme():
     assert len(set(shown.names([work[0]] * 3))) == 3
 
 
+def test_names_say_the_model_where_models_differ():
+    work = [records.workload("outpaint"), *map(records.lmm_workload, records.LMM_SCHEMES)]
+    assert shown.names(work) == [
+        "outpaint, sao-small",
+        "lmm-encoder-decoder, mrt1-large",
+        "lmm-frame-wise, mrt2-small",
+    ]
+    assert shown.names_beside_models(work) == ["outpaint", *records.LMM_SCHEMES]
+    assert shown.names(work[1:2]) == ["lmm-encoder-decoder"]
+
+
+def test_names_of_one_scheme_say_model_and_axes_and_stay_apart():
+    work = [
+        records.lmm_workload("lmm-frame-wise"),
+        records.lmm_workload("lmm-frame-wise", model="mrt2-base", num_levels=16),
+        records.lmm_workload("lmm-frame-wise", model="mrt2-base", num_levels=16),
+    ]
+    first, second, third = shown.names(work)
+    assert first == "lmm-frame-wise, mrt2-small, levels 12"
+    assert second == "lmm-frame-wise, mrt2-base, levels 16" and third == f"{second} (cell 3)"
+    assert shown.names_beside_models(work)[:2] == [
+        "lmm-frame-wise, levels 12",
+        "lmm-frame-wise, levels 16",
+    ]
+
+
+def test_a_name_inside_a_sentence_has_its_rest_in_brackets():
+    assert shown.spoken("outpaint") == "outpaint"
+    assert shown.spoken("outpaint, tiny, steps 4") == "outpaint (tiny, steps 4)"
+
+
+def test_a_figure_of_a_block_is_told_of_a_second_of_its_audio():
+    told_of_block = told(5.0, (4.0, 6.0))
+    assert shown.per_second(told_of_block, 2.0) == told(2.5, (2.0, 3.0))
+    absent = told(None, None, "needs 6 blocks")
+    assert shown.per_second(absent, 2.0) == absent
+
+
+def test_a_model_is_its_preset_and_its_parameters():
+    cell = records.five_schemes().cells[3]
+    assert plain(shown.model(cell.workload, cell.cost)) == "mrt1-large, 761.6 M"
+
+
+def test_without_a_codec_its_bound_is_none_and_the_model_has_all_the_time():
+    cell = records.five_schemes().cells[4]
+    assert shown.codec_bound(cell.cost) == "none"
+    times = sorted(one.service_ms for one in cell.blocks if not one.is_warmup)
+    assert shown.model_ms(cell).value == pytest.approx(times[4])
+    assert shown.rtf_model(cell) == cell.summary.rtf_model
+    assert plain(shown.codec_bound(records.all_ok().cells[0].cost)) == "635 ms"
+
+
 def test_model_time_leaves_out_the_codec_and_the_warm_up():
     cell = records.all_ok().cells[2]
     measured = [one for one in cell.blocks if not one.is_warmup]
@@ -147,5 +200,24 @@ def test_the_bound_is_named_after_whatever_takes_longer():
 
 
 def test_schemes_have_different_colours():
-    colours = [shown.scheme_colour(one) for one in (*records.SCHEMES, "another")]
+    schemes = (*records.SCHEMES, *records.LMM_SCHEMES, "another")
+    colours = [shown.scheme_colour(one) for one in schemes]
     assert len(set(colours)) == len(colours)
+
+
+def test_in_grey_an_lmm_is_told_from_every_scheme_of_another_kind():
+    def lightness(colour: str) -> float:
+        """CIE L*: from 0, black, to 100, white."""
+        linear = [
+            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+            for value in to_rgb(colour)
+        ]
+        luminance = sum(
+            weight * one for weight, one in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
+        )
+        return 116 * luminance ** (1 / 3) - 16
+
+    for mine in records.LMM_SCHEMES:
+        for other in {*records.SCHEMES, *records.LMM_SCHEMES} - {mine}:
+            pair = [lightness(shown.scheme_colour(one)) for one in (mine, other)]
+            assert abs(pair[0] - pair[1]) > 10, (mine, other)

@@ -4,13 +4,19 @@ import pytest
 
 import peer_records
 from lmdm_bench import peer
-from lmdm_bench.peer import PeerRecord
-from lmdm_bench.record import parse, to_json
+from lmdm_bench.peer import PEER_SCHEMA_VERSION, PeerRecord
+from lmdm_bench.record import RecordError, parse, to_json
 
 
 def test_the_record_loads_back_equal() -> None:
     record = peer_records.record()
-    assert parse(PeerRecord, to_json(record), "peer.json") == record
+    assert parse(PeerRecord, PEER_SCHEMA_VERSION, to_json(record), "peer.json") == record
+
+
+def test_the_record_s_version_is_its_own() -> None:
+    assert PEER_SCHEMA_VERSION == 1
+    with pytest.raises(RecordError, match="schema_version 1; this version reads 2"):
+        parse(PeerRecord, 2, to_json(peer_records.record()), "peer.json")
 
 
 def test_the_ratio_is_the_median_over_pairs_with_its_interval() -> None:

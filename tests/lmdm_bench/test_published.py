@@ -90,6 +90,22 @@ def test_the_readme_has_a_row_for_each_scheme_on_each_machine(written):
     assert "n/a (needs 72 blocks)" in rows[2] and "1.71 [1.69, 1.72]" in rows[2]
     failed = [line for line in rows if "OOM" in line]
     assert len(failed) == 1 and "GiB |" not in failed[0]
+    assert all("| sao-small, 340.9" in line for line in rows[2:])
+
+
+def test_the_readme_tells_blocks_of_two_lengths_apart(root, monkeypatch):
+    save(records.five_schemes(), root / "reports" / "data" / "five_20260314.json")
+    monkeypatch.setattr(published.render, "pngs", lambda record: {})
+    published.write(root, published.records(root))
+    rows = [
+        line.replace("\N{NO-BREAK SPACE}", " ")
+        for line in (root / "README.md").read_text().splitlines()
+        if "(reports/five_20260314.md)" in line
+    ]
+    assert ["| 2.23 s |" in line for line in rows] == [True] * 3 + [False] * 2
+    assert ["| 2.00 s |" in line for line in rows] == [False] * 3 + [True] * 2
+    assert rows[3].startswith("| lmm-encoder-decoder | mrt1-large, 761.6 M |")
+    assert "n/a (no codec in the suite for this model) | 2.34 [" in rows[3]
 
 
 def test_the_bytes_of_a_figure_are_not_compared_but_it_has_to_be_there(written):

@@ -90,7 +90,29 @@ def tables(markdown: str) -> list[list[str]]:
     ],
 )
 def test_a_verdict_needs_the_whole_interval_on_one_side_of_the_deadline(ci95, word):
-    assert render.verdict(rtf(0.5, ci95)) == word
+    summary = records.all_ok().cells[0].summary
+    told = dataclasses.replace(summary, rtf=rtf(0.5, ci95), rtf_model=rtf(0.1, (0.1, 0.1)))
+    assert render.verdict(told) == word
+
+
+@pytest.mark.parametrize(
+    ("ci95", "word", "sentence"),
+    [
+        ((0.80, 0.9999), "model alone keeps up", "(mrt2-small) keeps up without a codec (no codec"),
+        ((0.80, 1.0), "cannot tell", "cannot tell whether lmm-frame-wise (mrt2-small) keeps up w"),
+        ((1.0, 1.2), "does not keep up", "(mrt2-small) does not keep up, even without a codec (no"),
+        (None, "cannot tell", "for this model) (an interval needs 3 blocks): the tokens of a sec"),
+    ],
+)
+def test_without_a_codec_the_verdict_is_of_the_model_alone(ci95, word, sentence):
+    record = records.five_schemes()
+    *others, cell = record.cells
+    summary = dataclasses.replace(cell.summary, rtf_model=rtf(0.9, ci95))
+    changed = (*others, dataclasses.replace(cell, summary=summary))
+    assert render.verdict(summary) == word
+    assert sentence in render.answer(dataclasses.replace(record, cells=changed))
+    page = render.html(dataclasses.replace(record, cells=changed))
+    assert f"<b>{word}</b>\n<span>rtf_model 0.9" in page
 
 
 @pytest.mark.parametrize("name", records.EXAMPLES)
@@ -157,8 +179,52 @@ def test_figures_may_lie_in_a_folder_whose_name_needs_quoting():
 def test_a_cell_that_failed_has_a_status_and_no_figure_in_the_results():
     text = render.markdown(records.one_oom())
     (row,) = [line for line in tables(text)[0] if line.startswith("| outpaint")]
-    assert "OOM" in row and not re.search(r"\d", row)
+    name, model, *rest = row.removeprefix("| ").split(" | ")
+    assert (name, shown.plain(model)) == ("outpaint", "sao-small, 340.9 M")
+    assert "OOM" in rest and not re.search(r"\d", "".join(rest))
     assert "OOM: outpaint needs 14.1 GiB more than the 3.9 GiB that are free" in text
+
+
+@pytest.mark.parametrize("name", records.EXAMPLES)
+def test_every_cell_states_its_model_and_how_many_parameters_it_has(name):
+    record = records.EXAMPLES[name]()
+    text = shown.plain(render.markdown(record))
+    for cell in record.cells:
+        assert f"{cell.workload.model}, {cell.cost.parameters / 1e6:.1f} M" in text
+
+
+def test_costs_have_rows_for_both_kinds_and_memory_predicted_beside_measured():
+    (costs,) = [
+        one for one in tables(render.markdown(records.five_schemes())) if "per block" in one[0]
+    ]
+    rows = {
+        shown.plain(row[0]): [shown.plain(one) for one in row[1:]]
+        for row in (line.strip("| ").split(" | ") for line in costs)
+    }
+    assert rows["model"] == ["sao-small"] * 3 + ["mrt1-large", "mrt2-small"]
+    assert rows["parameters"] == ["340.9 M"] * 3 + ["761.6 M", "229.7 M"]
+    assert rows["block"] == ["2.23 s"] * 3 + ["2.00 s"] * 2
+    assert rows["sequential steps"] == ["8", "9", "8", "851", "650"]
+    assert rows["rows that only fill a cache"] == ["0", "192", "48", "1 006", "0"]
+    assert rows["codec took (median)"][3:] == ["none"] * 2
+    assert rows["peak memory, predicted"][0] == "0.720 GiB"
+    assert rows["peak memory, measured"] == ["1.40 GiB"] * 5
+    labels = list(rows)
+    predicted = labels.index("peak memory, predicted")
+    assert labels[predicted + 1] == "peak memory, measured"
+
+
+def test_blocks_of_different_length_are_told_and_only_then():
+    assert "The blocks differ in length" in render.markdown(records.five_schemes())
+    assert "The blocks differ in length" not in render.markdown(records.all_ok())
+
+
+def test_what_makes_tokens_has_no_sound_and_the_report_says_why():
+    text = render.markdown(records.five_schemes())
+    (sound,) = [one for one in tables(text) if "gain applied" in one[0]]
+    assert len(sound) == 2 + 3
+    assert "No sound of lmm-encoder-decoder (mrt1-large) and lmm-frame-wise (mrt2-small)" in text
+    assert "No sound" not in render.markdown(records.all_ok())
 
 
 def test_text_from_outside_cannot_break_markdown():

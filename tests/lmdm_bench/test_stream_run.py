@@ -30,7 +30,7 @@ class Fake:
     """A subject whose blocks do what ``act`` says, counted from 0."""
 
     workload: Workload
-    act: Callable[[int], npt.NDArray[np.float32]] = lambda index: SAMPLES
+    act: Callable[[int], npt.NDArray[np.float32] | None] = lambda index: SAMPLES
     checked: Check = RIGHT
     cost: Cost = field(default_factory=lambda: records.cost("outpaint"))
     calls: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Fake:
     def prefill(self) -> None:
         self.calls.append("prefill")
 
-    def make_block(self, watch: Stopwatch) -> npt.NDArray[np.float32]:
+    def make_block(self, watch: Stopwatch) -> npt.NDArray[np.float32] | None:
         with watch.stage("context_encode"):
             pass
         for _ in range(2):
@@ -52,6 +52,16 @@ class Fake:
             made = self.act(self.calls.count("block"))
         self.calls.append("block")
         return made
+
+
+class FakeOfTokens(Fake):
+    """Frames as steps, and neither codec nor samples."""
+
+    def make_block(self, watch: Stopwatch) -> None:
+        for _ in range(3):
+            with watch.stage("step"):
+                self.act(self.calls.count("block"))
+        self.calls.append("block")
 
 
 def fakes(count: int = 3) -> list[Fake]:
@@ -168,6 +178,28 @@ def test_ctrl_c_before_the_first_measured_block_says_so() -> None:
 def test_samples_are_those_of_the_finished_blocks() -> None:
     finished = run(fakes(1))
     assert len(finished.samples[0]) == len(finished.cells[0].blocks)
+
+
+def test_blocks_of_tokens_are_measured_without_codec_and_leave_no_samples() -> None:
+    lmm = FakeOfTokens(records.lmm_workload("lmm-frame-wise"))
+    finished = run([*fakes(1), lmm])
+    other, cell = finished.cells
+    assert (other.status, cell.status) == ("OK", "OK")
+    assert len(finished.samples[0]) == len(other.blocks) and finished.samples[1] == ()
+    assert sum(not block.is_warmup for block in cell.blocks) == 6
+    for block in cell.blocks:
+        assert block.codec_decode_ms is None and len(block.steps_ms) == 3
+        assert sum(block.steps_ms) + block.host_ms == pytest.approx(block.service_ms)
+    assert cell.summary is not None
+    assert cell.summary.rtf.value is None and cell.summary.rtf.reason is not None
+    assert cell.summary.rtf_model.value is not None
+
+
+def test_a_token_that_cannot_be_one_is_the_subjects_to_refuse() -> None:
+    error = ValueError("token 1030 of a codebook of 1024")
+    (cell,) = run([FakeOfTokens(records.lmm_workload("lmm-frame-wise"), raising(3, error))]).cells
+    assert (cell.status, len(cell.blocks)) == ("FAILED", 3)
+    assert cell.reason is not None and "token 1030" in cell.reason
 
 
 def test_memory_is_watched_in_warm_up_and_has_a_figure_or_a_reason() -> None:

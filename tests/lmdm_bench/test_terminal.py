@@ -67,8 +67,10 @@ def test_the_results_give_each_cell_its_figures_unbroken():
         assert cell.summary is not None
         for figure in (
             *shown.value_and_interval(cell.summary.service_ms.p50),
-            shown.rtf(cell.summary.rtf),
-            shown.rtf(cell.summary.rtf_model),
+            *shown.rtf_and_interval(cell.summary.rtf),
+            *shown.rtf_and_interval(cell.summary.rtf_model),
+            shown.gibibytes(cell.cost.footprint.peak_bytes),
+            shown.model(cell.workload, cell.cost),
             shown.ratio(shown.over(shown.model_ms(cell).value, cell.cost.bound_ms)),
         ):
             assert figure.replace(shown.NBSP, " ") in text
@@ -80,7 +82,7 @@ def test_a_cell_that_failed_has_its_status_and_reason_and_no_figure():
     text = printed(terminal.results_table(records.one_oom()))
     row, rest = text.split("encoder-decoder", 1)
     first = row[row.index("outpaint") :]
-    assert "OOM" in first and not re.search(r"\d", first)
+    assert "OOM" in first and not re.search(r"\d", first.replace("340.9 M", ""))
     assert "outpaint is OOM: outpaint needs 14.1 GiB" in rest
 
 
@@ -102,10 +104,41 @@ def test_the_cost_card_says_what_is_known_before_measuring():
     assert "deadline" in text and "520 GFLOP/s, 18.0 GB/s" in text
 
 
+def test_the_cost_card_has_rows_for_both_kinds():
+    record = records.five_schemes()
+    diffusion, lmm = printed(terminal.cost_card(costs(record), record.ceiling)).split(
+        "arithmetic, per block"
+    )[1:]
+    for words in ("mrt1-large", "761.6 M", "229.7 M", "250 + 50", "2 000 ms", "1.61 GiB"):
+        assert words in lmm and words not in diffusion
+    rows = {line[:22].strip(): line[22:].split() for line in lmm.splitlines()}
+    assert rows["sequential steps"] == ["851", "650"]
+    assert rows["codec takes at least"] == ["none", "none"]
+    assert rows["rtf_model at least"] == ["1.30", "0.59"]
+
+
+def test_without_a_codec_the_results_have_no_rtf_and_say_why_once():
+    text = printed(terminal.results_table(records.five_schemes()))
+    assert text.count("n/a ") - text.count("n/a (") == 2
+    assert text.count("No rtf of lmm-encoder-decoder (mrt1-large), lmm-frame-wise") == 1
+    words = " ".join(text.split())
+    assert "no codec in the suite for this model" in words
+    assert "as blocks differ in length, compare by it" in words
+    assert "differ" not in printed(terminal.results_table(records.all_ok()))
+
+
+def test_a_long_name_is_broken_at_its_hyphens_and_not_inside_a_word():
+    record = records.five_schemes()
+    for one in (terminal.cost_card(costs(record), record.ceiling), terminal.stages_table(record)):
+        text = printed(one)
+        assert "lmm-encoder-" in text.split() and "lmm-frame-wise" in text.split()
+    assert "lmm-encoder-decoder" in printed(terminal.results_table(record)).split()
+
+
 def test_without_a_ceiling_the_cost_card_has_no_time_at_all():
     text = printed(terminal.cost_card(costs(records.all_ok()), None))
     bounds = [line for line in text.splitlines() if "at least" in line or "bound by" in line]
-    assert len(bounds) == 3 and all(line.split()[-3:] == ["n/a"] * 3 for line in bounds)
+    assert len(bounds) == 4 and all(line.split()[-3:] == ["n/a"] * 3 for line in bounds)
     assert "was not measured" in text
 
 

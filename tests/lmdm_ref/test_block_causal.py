@@ -82,7 +82,7 @@ def test_context_of_any_number_of_blocks_equals_one_shot(
 ) -> None:
     scheme = tiny_block_causal(ONE_STEP, visible_blocks=visible_blocks)
     history, prompt = tiny_latents(2, num_blocks * BLOCK), tiny_conditioning(2)
-    block = scheme.stream.denoise(noise_of(1), scheme.stream.prefill(history, prompt))
+    block = scheme.stream.generate(noise_of(1), scheme.stream.prefill(history, prompt))
     assert_identity(block, scheme.oracle.block(noise_of(1), history, prompt))
 
 
@@ -103,7 +103,7 @@ def test_a_block_takes_as_many_passes_as_steps_and_not_one_more(sampler: Sampler
     state = heard(stream, tiny_latents(2, CONTEXT))
     with recorded_passes(stream.decoder) as passes:
         for _ in range(7):
-            state = stream.commit(stream.denoise(noise_of(1), state), state)
+            state = stream.commit(stream.generate(noise_of(1), state), state)
     batch = 2 * sampler.copies
     later = [(batch, BLOCK + 1, TINY.width)] * (sampler.num_steps - 1)
     block = [(batch, 2 * BLOCK + 1, TINY.width), *later]
@@ -115,7 +115,7 @@ def test_pending_rows_are_clean_alone_and_target_rows_get_nothing_of_b() -> None
     decoder, clean, noise = stream.decoder, tiny_latents(2, CONTEXT), noise_of(1)
     state = heard(stream, clean)
     with recorded_passes(decoder) as passes:
-        stream.denoise(noise, state)
+        stream.generate(noise, state)
     ones = torch.ones(2, BLOCK, 1, dtype=torch.float64)
     pending = torch.cat([ones, clean[:, -BLOCK:]], -1) @ decoder.input_clean.weight.mT
     residual = noise[0] @ decoder.input_residual.weight.mT
@@ -133,7 +133,7 @@ def test_token_stands_at_position_0_of_the_window_that_ends_with_the_target(
     stream = tiny_block_causal().stream
     state = heard(stream, tiny_latents(2, num_blocks * BLOCK))
     with recorded_passes(stream.decoder) as passes:
-        stream.denoise(noise_of(1), state)
+        stream.generate(noise_of(1), state)
     first = num_blocks * BLOCK + 1
     target = [*range(first, first + BLOCK), max(0, first + BLOCK - 1 - WHOLE)]
     pending = list(range(first - BLOCK, first))
@@ -169,10 +169,10 @@ def test_target_never_sees_the_block_that_leaves_with_the_fused_step() -> None:
     stream = tiny_block_causal(EULER, SHALLOW).stream
     for num_blocks in range(5, 11):
         state = heard(stream, tiny_latents(2, num_blocks * BLOCK))
-        expected = stream.denoise(noise_of(1), state.clone())
+        expected = stream.generate(noise_of(1), state.clone())
         evicted = stream.arena.slot((num_blocks - 5) % 5)
         state.cache.fill(evicted, torch.nan)
-        assert torch.equal(stream.denoise(noise_of(1), state), expected)
+        assert torch.equal(stream.generate(noise_of(1), state), expected)
 
 
 def test_every_block_still_in_sight_matters_to_the_target() -> None:
@@ -183,7 +183,7 @@ def test_every_block_still_in_sight_matters_to_the_target() -> None:
         for index in range(num_blocks - 4, num_blocks - 1):
             spoilt = state.clone()
             spoilt.cache.fill(stream.arena.slot(index % 5), torch.nan)
-            assert stream.denoise(noise_of(1), spoilt).isnan().all()
+            assert stream.generate(noise_of(1), spoilt).isnan().all()
 
 
 # --- Where keys lie ---------------------------------------------------------------------------
@@ -229,18 +229,18 @@ def test_arenas_never_move(sampler: Sampler) -> None:
     state = heard(stream, tiny_latents(2, CONTEXT))
     addresses = [one.data_ptr() for one in state.cache.layer(1)]
     for _ in range(7):
-        state = stream.commit(stream.denoise(noise_of(1), state), state)
+        state = stream.commit(stream.generate(noise_of(1), state), state)
         assert [one.data_ptr() for one in state.cache.layer(1)] == addresses
 
 
 def test_committed_block_s_keys_never_change_again() -> None:
     stream = tiny_block_causal().stream
     state = heard(stream, tiny_latents(2, BLOCK))
-    stream.denoise(noise_of(1), state)
+    stream.generate(noise_of(1), state)
     first, slot = state.clone().cache, stream.arena.slot(0)
     for seed in range(3):
         state = stream.commit(noise_of(1, seed=seed)[0], state)
-        stream.denoise(noise_of(1), state)
+        stream.generate(noise_of(1), state)
         assert state.cache.is_equal(first, slot)
 
 
@@ -248,7 +248,7 @@ def test_committed_block_s_keys_never_change_again() -> None:
 
 
 def next_block(stream: BlockCausal, history: Tensor) -> Tensor:
-    return stream.denoise(noise_of(1), heard(stream, history))
+    return stream.generate(noise_of(1), heard(stream, history))
 
 
 @pytest.mark.parametrize("visible_blocks", [3, 4])
@@ -283,8 +283,8 @@ def test_window_of_two_blocks_is_the_encoder_decoder() -> None:
     ring = tiny_block_causal(GUIDED, geometry=geometry).stream
     encoder_decoder = tiny_encoder_decoder(GUIDED, geometry=geometry).stream
     clean, prompt = tiny_latents(2, BLOCK), tiny_conditioning(2)
-    cached = ring.denoise(noise_of(1), ring.prefill(clean, prompt))
-    encoded = encoder_decoder.denoise(noise_of(1), encoder_decoder.prefill(clean, prompt))
+    cached = ring.generate(noise_of(1), ring.prefill(clean, prompt))
+    encoded = encoder_decoder.generate(noise_of(1), encoder_decoder.prefill(clean, prompt))
     assert_identity(cached, encoded)
 
 
@@ -299,8 +299,8 @@ def test_stream_sounds_the_same_ten_thousand_rings_later() -> None:
         early, late = stream.commit(block, early), stream.commit(block, late)
     noise, prompt = noise_of(1).float(), tiny_conditioning(2)
     assert_within_budget(
-        stream.denoise(noise, late),
-        stream.denoise(noise, early),
+        stream.generate(noise, late),
+        stream.generate(noise, early),
         scheme.oracle.block(noise, history, prompt),
     )
 
@@ -316,7 +316,7 @@ def test_kept_context_is_heard_under_the_old_prompt_and_the_target_under_the_new
         stream = tiny_block_causal(EULER, config).stream
         for policy in PromptPolicy:
             state = stream.change_prompt(heard(stream, history), other, policy)
-            blocks[config.depth, policy] = stream.denoise(noise_of(1), state)
+            blocks[config.depth, policy] = stream.generate(noise_of(1), state)
     assert_no_identity(blocks[2, PromptPolicy.KEEP], blocks[2, PromptPolicy.RE_ENCODE])
     assert_identity(blocks[1, PromptPolicy.KEEP], blocks[1, PromptPolicy.RE_ENCODE])
 
@@ -327,18 +327,18 @@ def test_prompt_may_change_while_a_block_is_made(policy: PromptPolicy) -> None:
     stream = tiny_block_causal().stream
     history, other = tiny_latents(2, 7 * BLOCK), tiny_conditioning(2, seed=2)
     state = heard(stream, history)
-    stream.denoise(noise_of(1), state)
+    stream.generate(noise_of(1), state)
     midway = state.clone()
     changed = stream.change_prompt(state, other, policy)
-    block = stream.denoise(noise_of(1), changed)
+    block = stream.generate(noise_of(1), changed)
     if policy is PromptPolicy.RE_ENCODE:
         fresh = stream.prefill(history[:, -5 * BLOCK :], other)
-        assert torch.equal(block, stream.denoise(noise_of(1), fresh))
+        assert torch.equal(block, stream.generate(noise_of(1), fresh))
     else:
         assert changed.target_index == midway.target_index == 7
         kept = [stream.arena.slot(index % 5) for index in range(3, 7)]
         assert all(changed.cache.is_equal(midway.cache, slot) for slot in kept)
-        assert_no_identity(block, stream.denoise(noise_of(1), midway))
+        assert_no_identity(block, stream.generate(noise_of(1), midway))
 
 
 def test_changing_the_prompt_to_itself_changes_nothing() -> None:
@@ -347,7 +347,7 @@ def test_changing_the_prompt_to_itself_changes_nothing() -> None:
     expected = next_block(stream, history)
     for policy in PromptPolicy:
         state = stream.change_prompt(heard(stream, history), tiny_conditioning(2), policy)
-        assert torch.equal(stream.denoise(noise_of(1), state), expected)
+        assert torch.equal(stream.generate(noise_of(1), state), expected)
 
 
 def test_only_as_many_frames_are_remembered_as_the_ring_can_hold() -> None:

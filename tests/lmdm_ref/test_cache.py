@@ -11,7 +11,7 @@ EVERYWHERE = Span(0, ARENA.size)
 
 def empty(like: torch.Tensor | None = None) -> KVCache:
     like = torch.empty(0, dtype=torch.float64) if like is None else like
-    return KVCache.allocate(ARENA, LAYERS, BATCH, HEADS, HEAD_DIM, like)
+    return KVCache.allocate(ARENA.size, LAYERS, BATCH, HEADS, HEAD_DIM, like)
 
 
 def rows(seed: int, count: int) -> torch.Tensor:

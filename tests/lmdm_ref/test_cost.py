@@ -41,9 +41,9 @@ def counted_flops(
         state = stream.prefill(context, prompt)
         # A block-causal stream is steady once it has something to evict.
         for _ in range(2):
-            state = stream.commit(stream.denoise(noise, state), state)
+            state = stream.commit(stream.generate(noise, state), state)
         with FlopCounterMode(display=False) as counter:
-            stream.commit(stream.denoise(noise, state), state)
+            stream.commit(stream.generate(noise, state), state)
     return counter.get_total_flops()
 
 

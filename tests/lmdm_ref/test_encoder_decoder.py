@@ -59,7 +59,7 @@ def test_context_rows_are_clean_alone_and_target_rows_get_nothing_of_b() -> None
     decoder, clean, noise = stream.decoder, tiny_latents(2, CONTEXT), noise_of(1)
     with recorded_passes(decoder) as passes:
         state = stream.prefill(clean, tiny_conditioning(2))
-        stream.denoise(noise, state)
+        stream.generate(noise, state)
     (context, _), (first, _), *_ = passes
     ones = torch.ones(2, CONTEXT, 1, dtype=torch.float64)
     assert_identity(context, torch.cat([ones, clean], -1) @ decoder.input_clean.weight.mT)
@@ -74,7 +74,7 @@ def test_context_sees_context_and_target_sees_everything() -> None:
     stream = tiny_encoder_decoder().stream
     with recorded_passes(stream.decoder) as passes:
         state = stream.prefill(tiny_latents(2, CONTEXT), tiny_conditioning(2))
-        stream.denoise(noise_of(1), state)
+        stream.generate(noise_of(1), state)
     (_, encode), *steps = passes
     slot = stream.arena.slot(0)
     seen = dense_mask(encode.plan, stream.arena.size)
@@ -89,7 +89,7 @@ def test_token_stands_at_position_0_and_frames_at_1_to_the_window() -> None:
     with recorded_passes(stream.decoder) as passes:
         state = stream.prefill(tiny_latents(2, CONTEXT), tiny_conditioning(2))
         for _ in range(2):
-            state = stream.commit(stream.denoise(noise_of(1), state), state)
+            state = stream.commit(stream.generate(noise_of(1), state), state)
 
     def assert_positions(rotary: Rotary, positions: list[int]) -> None:
         frequencies = stream.decoder.inverse_frequencies
@@ -110,7 +110,7 @@ def test_context_never_sees_target_or_token() -> None:
     state = stream.prefill(clean, prompt)
     stream.encode_context(state)
     fresh = state.clone()
-    stream.denoise(noise_of(1), state)
+    stream.generate(noise_of(1), state)
     assert state.cache.is_equal(fresh.cache, stream.arena.slot(0))
     velocity = stream.velocity(noise_of(1), state)
     velocity(torch.full((2, BLOCK, TINY.latent_channels), torch.nan, dtype=torch.float64), 0.2)
@@ -151,7 +151,7 @@ def test_a_block_is_one_pass_of_context_and_one_of_the_target_for_each_step(
     state = stream.prefill(tiny_latents(2, CONTEXT), tiny_conditioning(2))
     with recorded_passes(stream.decoder) as passes:
         for _ in range(2):
-            state = stream.commit(stream.denoise(noise_of(1), state), state)
+            state = stream.commit(stream.generate(noise_of(1), state), state)
     batch = 2 * sampler.copies
     block = [(batch, CONTEXT, TINY.width)] + [(batch, BLOCK + 1, TINY.width)] * sampler.num_steps
     assert [hidden.shape for hidden, _ in passes] == block * 2
@@ -163,7 +163,7 @@ def test_context_is_encoded_once_however_often_the_block_is_denoised() -> None:
     with recorded_passes(stream.decoder) as passes:
         for _ in range(3):
             stream.encode_context(state)
-            stream.denoise(noise_of(1), state)
+            stream.generate(noise_of(1), state)
     assert sum(hidden.shape[1] == CONTEXT for hidden, _ in passes) == 1
 
 
@@ -177,7 +177,7 @@ def test_cached_keys_are_read_by_attention_alone_and_never_copied(
     addresses = [one.data_ptr() for one in state.cache.layer(1)]
     with ArenaReaders(state.cache) as readers:
         for _ in range(3):
-            state = stream.commit(stream.denoise(noise_of(1, batch), state), state)
+            state = stream.commit(stream.generate(noise_of(1, batch), state), state)
     assert len(readers.names) == 1
     assert "scaled_dot_product" in readers.names.pop()
     assert [one.data_ptr() for one in state.cache.layer(1)] == addresses
@@ -187,17 +187,17 @@ def test_prompt_kept_while_a_block_is_made_reaches_the_target_and_not_the_contex
     stream = tiny_encoder_decoder().stream
     clean, other = tiny_latents(2, CONTEXT), tiny_conditioning(2, seed=2)
     state = stream.prefill(clean, tiny_conditioning(2))
-    before = stream.denoise(noise_of(1), state)
+    before = stream.generate(noise_of(1), state)
     slot, cached = stream.arena.slot(0), state.clone().cache
 
     kept = stream.change_prompt(state.clone(), other, PromptPolicy.KEEP)
-    block = stream.denoise(noise_of(1), kept)
+    block = stream.generate(noise_of(1), kept)
     assert kept.cache.is_equal(cached, slot)
     assert_no_identity(block, before)
 
     again = stream.change_prompt(state.clone(), other, PromptPolicy.RE_ENCODE)
-    fresh = stream.denoise(noise_of(1), stream.prefill(clean, other))
-    assert torch.equal(stream.denoise(noise_of(1), again), fresh)
+    fresh = stream.generate(noise_of(1), stream.prefill(clean, other))
+    assert torch.equal(stream.generate(noise_of(1), again), fresh)
     assert_no_identity(block, fresh)
 
 

@@ -133,7 +133,7 @@ def test_rows_that_are_asked_for_are_the_same_without_the_others(outputs: Span) 
 def test_layer_asked_for_nothing_still_leaves_its_keys_behind() -> None:
     layer = filled(DecoderLayer(TINY))
     arena = Arena(prefix=0, target_frames=1, slot_frames=ROWS, num_slots=1)
-    cache = KVCache.allocate(arena, 1, BATCH, TINY.num_heads, TINY.head_dim, hidden_rows())
+    cache = KVCache.allocate(arena.size, 1, BATCH, TINY.num_heads, TINY.head_dim, hidden_rows())
     writes = (Write(Span(0, ROWS), arena.slot(0).start),)
     run = Pass(rotary(), (), Span(0, 0), cache, writes)
 
@@ -154,7 +154,7 @@ def test_rows_attend_through_the_cache_as_they_do_without_one() -> None:
     text, hidden = text_for(layer), hidden_rows()
     direct = layer(hidden, 0, text, plain_pass(full_plan(ROWS)), attend)
     arena = Arena(prefix=0, target_frames=ROWS - 1, slot_frames=1, num_slots=2)
-    cache = KVCache.allocate(arena, 1, BATCH, TINY.num_heads, TINY.head_dim, hidden)
+    cache = KVCache.allocate(arena.size, 1, BATCH, TINY.num_heads, TINY.head_dim, hidden)
     cache.fill(Span(0, arena.size), torch.nan)
     run = replace(plain_pass(full_plan(ROWS)), cache=cache, writes=(Write(Span(0, ROWS), 0),))
     assert torch.equal(layer(hidden, 0, text, run, attend), direct)

@@ -53,7 +53,7 @@ def test_packed_stream_stays_within_the_float32_budget() -> None:
     history = latents(2, WINDOW.context_frames).float()
     noise = seeded(1, 1, 2, WINDOW.block_frames, decoder.config.latent_channels).float()
     prompt = tiny_conditioning(2)
-    block = stream.denoise(noise, stream.prefill(history, prompt))
+    block = stream.generate(noise, stream.prefill(history, prompt))
     assert_within_budget(
         block, reference.block(noise, history, prompt), truth.block(noise, history, prompt)
     )

@@ -57,7 +57,7 @@ def test_context_rows_add_both_maps_at_every_step(sampler: Sampler) -> None:
     stream = tiny_outpaint(sampler).stream
     decoder, clean, noise = stream.decoder, tiny_latents(2, CONTEXT), noise_of(sampler.draws)
     with recorded_passes(decoder) as passes:
-        stream.denoise(noise, stream.prefill(clean, tiny_conditioning(2)))
+        stream.generate(noise, stream.prefill(clean, tiny_conditioning(2)))
     for (hidden, _), sigma in zip(passes, sampler.sigmas, strict=False):
         noised = (1 - sigma) * clean + sigma * noise[0, :, :CONTEXT]
         both = decoder.noisy_rows(noised) + decoder.clean_rows(clean)
@@ -70,7 +70,7 @@ def test_everyone_sees_everyone_and_the_token_stands_at_position_0() -> None:
     stream = tiny_outpaint().stream
     with recorded_passes(stream.decoder) as passes:
         state = stream.prefill(tiny_latents(2, CONTEXT), tiny_conditioning(2))
-        stream.denoise(noise_of(1), state)
+        stream.generate(noise_of(1), state)
     positions = torch.tensor([*range(1, WHOLE + 1), 0])
     expected = rotary_angles(positions, stream.decoder.inverse_frequencies, torch.float64)
     for _, run in passes:
@@ -87,7 +87,7 @@ def test_every_step_computes_the_whole_window(sampler: Sampler) -> None:
     state = stream.prefill(tiny_latents(2, CONTEXT), tiny_conditioning(2))
     with recorded_passes(stream.decoder) as passes:
         for _ in range(2):
-            state = stream.commit(stream.denoise(noise_of(sampler.draws), state), state)
+            state = stream.commit(stream.generate(noise_of(sampler.draws), state), state)
     rows = (2 * sampler.copies, WHOLE + 1, TINY.width)
     assert [hidden.shape for hidden, _ in passes] == [rows] * sampler.num_steps * 2
 
@@ -96,16 +96,16 @@ def test_context_s_noise_matters_to_the_target() -> None:
     """The old way's context depends on the noise level: this is why nothing can be cached."""
     stream, noise = tiny_outpaint().stream, noise_of(1)
     state = stream.prefill(tiny_latents(2, CONTEXT), tiny_conditioning(2))
-    block = stream.denoise(noise, state)
+    block = stream.generate(noise, state)
     noise[:, :, :CONTEXT] = 0
-    assert_no_identity(stream.denoise(noise, state), block)
+    assert_no_identity(stream.generate(noise, state), block)
 
 
 def test_outpainting_is_another_function_than_the_routed_schemes() -> None:
     routed, old = tiny_encoder_decoder().stream, tiny_outpaint().stream
     clean, prompt, noise = tiny_latents(2, CONTEXT), tiny_conditioning(2), noise_of(1)
-    block = old.denoise(noise, old.prefill(clean, prompt))
-    other = routed.denoise(routed.target_noise(noise), routed.prefill(clean, prompt))
+    block = old.generate(noise, old.prefill(clean, prompt))
+    other = routed.generate(routed.target_noise(noise), routed.prefill(clean, prompt))
     assert_no_identity(block, other)
 
 

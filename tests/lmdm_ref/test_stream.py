@@ -35,7 +35,7 @@ class CountingStream:
     def prefill(self, context: Tensor, conditioning: Conditioning) -> int:
         return 0
 
-    def denoise(self, noise: Tensor, state: int) -> Tensor:
+    def generate(self, noise: Tensor, state: int) -> Tensor:
         self.calls.append(f"denoise {state}")
         return noise[0] + state
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from lmdm_bench.machine import describe_machine, machine_slug
-from lmdm_bench.peer import PeerCell, PeerRecord, ratio
-from lmdm_bench.record import SCHEMA_VERSION, to_json, write_whole
+from lmdm_bench.peer import PEER_SCHEMA_VERSION, PeerCell, PeerRecord, ratio
+from lmdm_bench.record import to_json, write_whole
 from lmdm_bench.tool import describe_tool
 from lmdm_ref.checkpoint import decoder_state
 from lmdm_ref.decoder import DiffusionDecoder, decoder_from_state
@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
         cells += [measured(theirs, ours, frames, name, tolerance) for frames in FRAMES]
     now = datetime.datetime.now(datetime.UTC)
     record = PeerRecord(
-        SCHEMA_VERSION,
+        PEER_SCHEMA_VERSION,
         now.isoformat(timespec="seconds"),
         "tox exec -e parity -- python -m parity.side_by_side reports/peer",
         PEER,
