@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend, attend
 from lmdm_ref.cache import KVCache, Write
-from lmdm_ref.depth_decoder import DepthDecoder, LevelHead
+from lmdm_ref.depth_decoder import DepthDecoder, LevelHead, Row
 from lmdm_ref.geometry import TokenGeometry
 from lmdm_ref.lmm_presets import EncoderDecoderLMMConfig, StackConfig
 from lmdm_ref.lmm_weights import randomised
@@ -43,7 +43,7 @@ BEGIN, MASK = 0, 1
 SINUSOID_BASE = 10_000.0
 
 Style = Int[Tensor, "batch style_tokens"]
-TokenIds = Int[Tensor, "batch tokens"]
+TokenIds = Int[Tensor, "encoder_batch tokens"]
 
 
 class T5Layer(nn.Module):
@@ -79,6 +79,9 @@ class T5TemporalLayer(nn.Module):
 
 class EncoderDecoderLMM(nn.Module):
     """The weights, and their three parts as functions of rows."""
+
+    # Parts of the names of linear layers that see more than one row at a time: see ``linear.py``.
+    MANY_ROWS = ("encoder_layers", "cross_attention.key_value")
 
     def __init__(self, config: EncoderDecoderLMMConfig, attend: Attend = attend) -> None:
         super().__init__()
@@ -233,7 +236,7 @@ class LMMEncoderDecoder(TokenStream[LMMEncoderDecoderState]):
     def frames(self, noise: TokenNoise, state: LMMEncoderDecoderState) -> Iterator[FrameTokens]:
         model, copies = self.model, self.sampler.copies
 
-        def embed(tokens: FrameTokens, level: int) -> Hidden:
+        def embed(tokens: FrameTokens, level: int) -> Row:
             ids = model.config.reserved_tokens + model.config.codebook_size * level + tokens
             row: Tensor = model.embedding(ids.repeat(copies, 1))
             return row

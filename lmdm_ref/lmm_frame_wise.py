@@ -121,6 +121,9 @@ class TemporalLayer(nn.Module):
 class FrameWiseLMM(nn.Module):
     """The weights, and their parts as functions of rows."""
 
+    # No linear layer sees more than one row of a listener at a time: see ``linear.py``.
+    MANY_ROWS = ()
+
     def __init__(self, config: FrameWiseLMMConfig, attend: Attend = attend) -> None:
         super().__init__()
         temporal, depth = config.temporal, config.depth_decoder

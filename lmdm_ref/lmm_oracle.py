@@ -124,7 +124,9 @@ class LMMEncoderDecoderOracle(LMMOracle):
             hidden = self._feed_forward(hidden, f"{layer}.feed_forward")
         return self.level_logits(self.norm(hidden, "depth_decoder.norm"), tokens.shape[0])
 
-    def encoded(self, context: History, style: Style) -> Hidden:
+    def encoded(
+        self, context: History, style: Style
+    ) -> Float[Tensor, "encoder_batch tokens width"]:
         """The encoder's rows: coarse levels, then the style; under guidance again without it."""
         config = self.config
         coarse = self.ids(context[..., : config.context_levels]).flatten(1)

@@ -5,6 +5,7 @@ A point that did not end ``OK`` says why. All times are milliseconds of a monoto
 the codec out: claims are about the models.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -111,6 +112,15 @@ def load_claims(path: Path) -> ClaimsRecord:
     """Read a claims record. Raises RecordError in one sentence, whatever is wrong with it."""
     record: ClaimsRecord = parse(ClaimsRecord, CLAIMS_SCHEMA_VERSION, read_text(path), str(path))
     return record
+
+
+def is_claims(path: Path) -> bool:
+    """Whether a file holds a claims record rather than a run's. Raises RecordError as ``load``."""
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError:
+        return False  # whoever reads it next says what is wrong
+    return isinstance(data, dict) and "points" in data
 
 
 def save_claims(record: ClaimsRecord, path: Path) -> None:

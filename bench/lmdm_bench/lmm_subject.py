@@ -63,7 +63,8 @@ LMM_MODELS = tuple(lmdm_ref.LMM_PRESETS)
 
 
 def check_lmm_models(request: Request) -> None:
-    """Raises InputError for presets that are unknown, or that no scheme of the request runs."""
+    """Raises InputError for presets that are unknown, and for presets and lengths that no scheme of
+    the request runs."""
     for name in request.lmm_models:
         if name not in LMM_MODELS:
             raise InputError(f"unknown LMM model {name!r}; there are {', '.join(LMM_MODELS)}")
@@ -73,6 +74,10 @@ def check_lmm_models(request: Request) -> None:
             raise InputError(f"{name} is a model of {scheme}, which is not among the schemes")
         if schemes.count(scheme) > 1:
             raise InputError(f"{scheme} runs one model, got {', '.join(request.lmm_models)}")
+    lengths = (request.lmm_context_frames, request.lmm_block_frames, request.lmm_levels)
+    is_lmm_run = any(scheme in LMM_SCHEMES for scheme in request.schemes)
+    if not is_lmm_run and any(length is not None for length in lengths):
+        raise InputError("an LMM's frames or levels are given, but no LMM scheme is to be run")
 
 
 def scheme_of(preset: str) -> str:
@@ -99,13 +104,19 @@ def lmm_geometry(request: Request, scheme: str) -> lmdm_ref.TokenGeometry:
     geometry = replace(
         config.geometry, **{name: value for name, value in asked.items() if value is not None}
     )
-    least = getattr(config, "context_levels", 1)
-    if not least <= geometry.num_levels <= config.num_levels:
+    least, most = level_range(request, scheme)
+    if not least <= geometry.num_levels <= most:
         raise ValueError(
-            f"{lmm_preset(request, scheme)} takes {least} to {config.num_levels} levels, "
+            f"{lmm_preset(request, scheme)} takes {least} to {most} levels, "
             f"got {geometry.num_levels}"
         )
     return geometry
+
+
+def level_range(request: Request, scheme: str) -> tuple[int, int]:
+    """The fewest and the most levels of a frame: an encoder hears some of them."""
+    config = lmdm_ref.LMM_PRESETS[lmm_preset(request, scheme)]
+    return getattr(config, "context_levels", 1), config.num_levels
 
 
 def lmm_workload(request: Request, scheme: str) -> Workload:
@@ -152,7 +163,9 @@ class LMMModel:
         self.weights = f"random, seed {request.seed}"
         with torch.inference_mode():
             self._model = self._make_model(self._config, request.device)
-            self.linear = pack(self._model, self._model.embedding.weight)
+            self.linear = pack(
+                self._model, self._model.embedding.weight, self._model.MANY_ROWS
+            )
 
     def subject(self, request: Request, cost: Cost) -> "LMMSubject":
         """A stream of its own over these weights: ``request`` may differ from the model's in
@@ -183,7 +196,7 @@ class LMMModel:
             plain = self._make_model(shallow, "cpu")
             truth = one.oracle(plain, geometry, sampler)
             same_dtype = one.oracle(plain, geometry, sampler, dtype)
-            pack(model, model.embedding.weight)
+            pack(model, model.embedding.weight, model.MANY_ROWS)
             stream = one.stream(model, geometry, sampler)
             stream.sampler = recorder = _Recorder(sampler)
             context = self._context(geometry.context_frames + 1, geometry.num_levels)

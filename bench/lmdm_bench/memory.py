@@ -42,6 +42,15 @@ def baseline(device: str) -> int:
     return _rss_bytes()
 
 
+def free_bytes(device: str) -> int:
+    """Memory in which a model could be built now."""
+    if _is_cuda(device):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
 class RssPeak:
     """The largest resident set seen inside a ``with``, sampled every 5 ms by a thread of its own.
 

@@ -26,12 +26,12 @@ def torch_dtype(request: Request) -> torch.dtype:
     return dtype
 
 
-def pack(module: torch.nn.Module, weight: Tensor) -> Choice:
+def pack(module: torch.nn.Module, weight: Tensor, many_rows: tuple[str, ...] = ("",)) -> Choice:
     """Lay a model's linear layers out for the CPU, where that can be done; ``weight`` is one."""
     reason = lmdm_ref.why_not_packed(weight)
     if reason is not None:
         return Choice("plain", reason)
-    count = lmdm_ref.pack_linears(module)
+    count = lmdm_ref.pack_linears(module, many_rows)
     return Choice("packed", f"{count} weights laid out once for oneDNN's matrix product")
 
 

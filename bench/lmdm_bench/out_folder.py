@@ -10,18 +10,21 @@ import psutil
 from lmdm_bench.errors import InputError
 
 RECORD_NAME = "record.json"
+CLAIMS_NAME = "claims.json"
 _CLAIM_NAME = ".claimed-by"
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[Path]:
+def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
     """A folder that can be written to and that no other run is using.
 
     Raises InputError where it cannot be had, or where it holds a record already: results are not
-    overwritten. After a failure the files that came meanwhile are removed again, and so are folders
-    that were made for it if they stay empty.
+    overwritten, except by the run that goes on from them. After a failure the files that came
+    meanwhile are removed again (but not a record), and so are folders that were made for it if they
+    stay empty.
     """
-    if (folder / RECORD_NAME).exists():
+    records = [folder / name for name in (RECORD_NAME, CLAIMS_NAME)]
+    if not is_resumed and any(record.exists() for record in records):
         raise InputError(f"{folder} already holds a record; name another folder with --out")
     made = _make(folder)
     claim = folder / _CLAIM_NAME
@@ -31,7 +34,7 @@ def claimed(folder: Path) -> Iterator[Path]:
         try:
             yield folder
         except BaseException:
-            for path in set(folder.iterdir()) - before:
+            for path in set(folder.iterdir()) - before - {folder / CLAIMS_NAME}:
                 path.unlink()
             raise
         finally:

@@ -23,7 +23,14 @@ from lmdm_bench.diffusion_subject import (
     geometry_of,
 )
 from lmdm_bench.errors import InputError, UnsupportedError
-from lmdm_bench.lmm_subject import LMM_MODELS, LMM_SCHEMES, LMMModel, LMMSubject
+from lmdm_bench.lmm_subject import (
+    LMM_MODELS,
+    LMM_SCHEMES,
+    LMMModel,
+    LMMSubject,
+    level_range,
+    scheme_of,
+)
 from lmdm_bench.model_parts import ATTENTIONS, packed_product, torch_dtype
 from lmdm_bench.record import Ceiling, Choice, Cost, Footprint, Workload
 from lmdm_bench.request import Request
@@ -38,8 +45,10 @@ __all__ = [
     "SomeSubject",
     "cost_of",
     "geometry_of",
+    "level_range",
     "preset_of",
     "products",
+    "scheme_of",
     "validate",
     "workload_of",
 ]
@@ -52,7 +61,7 @@ SomeSubject = DiffusionSubject | LMMSubject
 # What torch and its libraries hold beside a stream once it runs, by device: code that was not
 # touched before, threads, scratch memory. Measured on a CPU with tiny models; on CUDA it is the
 # documented workspace of cuBLAS on Hopper (8 MiB before), and unproved.
-WORKSPACE_BYTES = {"cpu": 48 << 20, "cuda": 32 << 20, "mps": 0}
+WORKSPACE_BYTES = {"cpu": 24 << 20, "cuda": 32 << 20, "mps": 0}
 
 
 def validate(request: Request) -> None:
@@ -73,6 +82,9 @@ def validate(request: Request) -> None:
     if request.seed < 0:
         raise InputError(f"seed must not be negative, got {request.seed}")
     lmm_subject.check_lmm_models(request)
+    is_diffusion_run = any(scheme in DIFFUSION_SCHEMES for scheme in request.schemes)
+    if request.checkpoint is not None and not is_diffusion_run:
+        raise InputError(f"{request.checkpoint.name} is given, but no diffusion scheme is to be run")
     try:
         geometry_of(request)
         diffusion_subject.sampler_of(request)

@@ -9,7 +9,14 @@ from torch.nn import functional
 
 from helpers import assert_identity, assert_within_budget, seeded
 from lmdm_ref.arena import Span
-from lmdm_ref.attention import attend, attend_dense, dense_mask
+from lmdm_ref.attention import (
+    FEW_QUERIES,
+    MANY_KEYS,
+    attend,
+    attend_biased,
+    attend_dense,
+    dense_mask,
+)
 from lmdm_ref.plan import Plan, full_plan, num_queries, plan_row
 
 KEYS, HEAD_DIM, BATCH = 12, 4, 2
@@ -150,3 +157,102 @@ def test_two_spans_with_huge_scores_share_one_softmax() -> None:
     query, key, value = (400 * one for one in heads_for(TWO_SPANS))
     seen = attend(query, key, value, TWO_SPANS)
     assert_identity(seen, attend_dense(query, key, value, TWO_SPANS))
+
+
+# Any number of queries on one span of keys: the plans that a bias goes with.
+ONE_SPAN = st.tuples(
+    st.integers(1, 4), st.lists(st.integers(0, KEYS), min_size=2, max_size=2, unique=True)
+)
+
+
+def biased_case(drawn: tuple[int, list[int]]) -> tuple[Plan, Tensor]:
+    queries, edges = drawn
+    start, stop = sorted(edges)
+    plan = (plan_row(Span(0, queries), [Span(start, stop)]),)
+    return plan, 3 * seeded(3, 2, queries, stop - start)
+
+
+@given(ONE_SPAN)
+def test_bias_is_added_to_the_scores_of_the_keys_that_are_seen(
+    drawn: tuple[int, list[int]],
+) -> None:
+    plan, bias = biased_case(drawn)
+    query, key, value = heads_for(plan)
+    everywhere = torch.full((2, bias.shape[1], KEYS), -torch.inf, dtype=torch.float64)
+    ((start, stop),) = plan[0].keys
+    everywhere[:, :, start:stop] = bias
+    expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=everywhere)
+    assert_identity(attend_biased(query, key, value, plan, bias), expected)
+
+
+@given(ONE_SPAN)
+def test_bias_of_one_number_for_all_keys_changes_nothing(drawn: tuple[int, list[int]]) -> None:
+    plan, bias = biased_case(drawn)
+    query, key, value = heads_for(plan)
+    for number in (0.0, 7.0):
+        seen = attend_biased(query, key, value, plan, torch.full_like(bias, number))
+        assert_identity(seen, attend(query, key, value, plan))
+
+
+@given(ONE_SPAN)
+def test_biased_attention_reads_nothing_outside_its_span(drawn: tuple[int, list[int]]) -> None:
+    plan, bias = biased_case(drawn)
+    query, key, value = heads_for(plan)
+    unseen = ~dense_mask(plan, KEYS).any(dim=0)[:, None]
+    spoilt_key, spoilt_value = (one.masked_fill(unseen, torch.nan) for one in (key, value))
+    expected = attend_biased(query, key, value, plan, bias)
+    assert torch.equal(attend_biased(query, spoilt_key, spoilt_value, plan, bias), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_biased_attention_in_lower_precision_errs_no_more_than_plain_torch(
+    dtype: torch.dtype,
+) -> None:
+    plan, bias = biased_case((4, [2, 11]))
+    query, key, value = heads_for(plan)
+    low = [one.to(dtype) for one in (query, key, value, bias)]
+    seen = attend_biased(low[0], low[1], low[2], plan, low[3])
+    assert seen.dtype == dtype
+    scores = low[0] @ low[1][:, :, 2:11].mT / HEAD_DIM**0.5 + low[3]
+    wide = [one.double() for one in low]
+    truth = attend_biased(wide[0], wide[1], wide[2], plan, wide[3])
+    assert_within_budget(seen, scores.softmax(-1) @ low[2][:, :, 2:11], truth)
+
+
+@pytest.mark.parametrize("plan", [TWO_SPANS, TWO_SPANS[1:]], ids=["two rows", "two spans"])
+def test_bias_on_more_than_one_key_span_is_refused(plan: Plan) -> None:
+    query, key, value = heads_for(full_plan(3))
+    with pytest.raises(ValueError, match="a bias goes with one key span, got"):
+        attend_biased(query, key, value, plan, torch.zeros(2, 3, 6, dtype=torch.float64))
+
+
+def few_on_many(queries: int, keys: int, groups: int) -> tuple[Plan, Tensor, Tensor, Tensor]:
+    """A few queries that see all keys but the first and the last."""
+    plan = (plan_row(Span(0, queries), [Span(1, keys - 1)]),)
+    query = seeded(0, BATCH, 2 * groups, queries, HEAD_DIM)
+    return plan, query, seeded(1, BATCH, 2, keys, HEAD_DIM), seeded(2, BATCH, 2, keys, HEAD_DIM)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("keys", [MANY_KEYS + 1, MANY_KEYS + 2, MANY_KEYS + 9])
+@pytest.mark.parametrize("queries", [1, FEW_QUERIES, FEW_QUERIES + 1])
+def test_few_queries_on_many_keys_equal_the_dense_oracle(
+    queries: int, keys: int, groups: int
+) -> None:
+    plan, query, key, value = few_on_many(queries, keys, groups)
+    expected = attend_dense(query, key, value, plan)
+    for one in (key, value):
+        one[:, :, [0, -1]] = torch.nan
+    assert_identity(attend(query, key, value, plan), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_few_queries_on_many_keys_err_no_more_than_plain_torch(dtype: torch.dtype) -> None:
+    plan, *wide = few_on_many(1, MANY_KEYS + 2, groups=1)
+    query, key, value = (one.to(dtype) for one in wide)
+    here = slice(1, MANY_KEYS + 1)
+    scores = query @ key[:, :, here].mT / HEAD_DIM**0.5
+    truth = attend_dense(query.double(), key.double(), value.double(), plan)
+    seen = attend(query, key, value, plan)
+    assert seen.dtype == dtype
+    assert_within_budget(seen, scores.softmax(-1) @ value[:, :, here], truth)

@@ -88,3 +88,23 @@ def test_writing_rounds_to_the_dtype_of_the_cache() -> None:
     cache = empty(torch.empty(0, dtype=torch.float32))
     cache.write(0, rows(0, 1), rows(1, 1), (Write(Span(0, 1), 0),))
     assert torch.equal(cache.layer(0)[0][:, :, :1].transpose(1, 2), rows(0, 1).float())
+
+
+def test_cache_may_have_any_number_of_places() -> None:
+    cache = KVCache.allocate(7, LAYERS, BATCH, HEADS, HEAD_DIM, torch.empty(0))
+    assert cache.layer(0)[0].shape == (BATCH, HEADS, 7, HEAD_DIM)
+    assert cache.num_bytes == 2 * LAYERS * BATCH * 7 * HEADS * HEAD_DIM * 4
+
+
+def test_copy_takes_over_every_bit_in_place_and_shares_nothing() -> None:
+    one, other = empty(), empty()
+    for layer in range(LAYERS):
+        one.write(layer, rows(layer, 2), rows(9 + layer, 2), (Write(Span(0, 2), 3),))
+    other.fill(EVERYWHERE, torch.nan)
+    before, seen = addresses(other), other.layer(1)[0]
+    other.copy_from(one)
+    assert other.is_equal(one, EVERYWHERE)
+    assert addresses(other) == before and not set(before) & set(addresses(one))
+    assert torch.equal(seen[:, :, 3:5].transpose(1, 2), rows(1, 2))
+    one.fill(Span(0, 1), 1.0)
+    assert not other.is_equal(one, EVERYWHERE)

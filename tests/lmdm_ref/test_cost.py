@@ -1,21 +1,26 @@
 """The arithmetic of a block against what torch counts, and against the paper's own figures."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from lmdm_ref.attention import attend, dense_mask
 from lmdm_ref.block_causal import BlockCausal
 from lmdm_ref.conditioning import Conditioning
-from lmdm_ref.cost import SCHEMES, block_cost, block_passes, num_parameters
+from lmdm_ref.cost import SCHEMES, block_cost, block_passes, num_parameters, stream_bytes
 from lmdm_ref.decoder import DiffusionDecoder
 from lmdm_ref.encoder_decoder import EncoderDecoder
 from lmdm_ref.geometry import Geometry
 from lmdm_ref.outpaint import Outpaint
+from lmdm_ref.plan import Plan
 from lmdm_ref.presets import PRESETS, SAO_1_0, SAO_SMALL, TINY, DecoderConfig
 from lmdm_ref.sampler import euler_sampler
 from lmdm_ref.schedule import linear_sigmas
+from lmdm_ref.stream import DiffusionStream
 
 STREAMS = {"outpaint": Outpaint, "encoder-decoder": EncoderDecoder, "block-causal": BlockCausal}
 PAPER = Geometry(sample_rate_hz=44_100, samples_per_frame=2048, context_frames=192, block_frames=48)
@@ -25,13 +30,36 @@ LOW_DELAY = Geometry(
 SMALL = Geometry(sample_rate_hz=44_100, samples_per_frame=64, context_frames=12, block_frames=3)
 
 
-def counted_flops(
-    scheme: str, config: DecoderConfig, geometry: Geometry, num_steps: int, batch: int
-) -> int:
-    """FLOPs of one steady block on meta tensors, as torch counts them while the stream runs."""
+@dataclass
+class SelfAttentionSeen:
+    """An ``attend`` that counts what self-attention sees: the area of dense masks, and keys."""
+
+    text_tokens: int
+    pairs: int = 0
+    keys: int = 0
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, plan: Plan) -> Tensor:
+        if key.shape[2] != self.text_tokens:
+            mask = dense_mask(plan, key.shape[2])
+            assert mask.shape[0] == query.shape[2]
+            self.pairs += query.shape[0] * int(mask.sum())
+            self.keys += query.shape[0] * int(mask.any(dim=0).sum())
+        return attend(query, key, value, plan)
+
+
+def meta_stream(
+    scheme: str,
+    config: DecoderConfig,
+    geometry: Geometry,
+    num_steps: int,
+    batch: int,
+    guidance_scale: float = 1.0,
+) -> tuple[DiffusionStream[Any], Any, Tensor]:
+    """A stream on meta tensors, the state of a steady one, and a block's noise."""
     with torch.device("meta"):
         decoder = DiffusionDecoder(config)
-        stream = STREAMS[scheme](decoder, geometry, euler_sampler(linear_sigmas(num_steps)))
+        sampler = euler_sampler(linear_sigmas(num_steps), guidance_scale)
+        stream = STREAMS[scheme](decoder, geometry, sampler)
         prompt = Conditioning(
             torch.empty(batch, config.text_tokens, config.text_width),
             torch.empty(batch, config.seconds_width),
@@ -42,8 +70,16 @@ def counted_flops(
         # A block-causal stream is steady once it has something to evict.
         for _ in range(2):
             state = stream.commit(stream.generate(noise, state), state)
-        with FlopCounterMode(display=False) as counter:
-            stream.commit(stream.generate(noise, state), state)
+    return stream, state, noise
+
+
+def counted_flops(
+    scheme: str, config: DecoderConfig, geometry: Geometry, num_steps: int, batch: int
+) -> int:
+    """FLOPs of one steady block on meta tensors, as torch counts them while the stream runs."""
+    stream, state, noise = meta_stream(scheme, config, geometry, num_steps, batch)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        stream.commit(stream.generate(noise, state), state)
     return counter.get_total_flops()
 
 
@@ -88,6 +124,70 @@ def test_frames_per_block_are_the_paper_s(
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_evaluates_the_network_once_a_step(scheme: str) -> None:
     assert block_cost(TINY, block_passes(scheme, SMALL, 8), 1, 4).evaluations == 8
+
+
+@pytest.mark.parametrize(
+    ("scheme", "encode_rows", "step_rows", "sequential_steps"),
+    [
+        ("outpaint", 0, 8 * 241, 8),
+        ("encoder-decoder", 192, 8 * 49, 1 + 8),
+        ("block-causal", 48, 8 * 49, 8),
+    ],
+)
+def test_rows_that_fill_the_cache_are_told_from_those_of_steps(
+    scheme: str, encode_rows: int, step_rows: int, sequential_steps: int
+) -> None:
+    """Block-causal's encode is part of its first step's pass."""
+    cost = block_cost(SAO_SMALL, block_passes(scheme, PAPER, 8), 1, 2)
+    assert cost.total("encode_rows") == encode_rows
+    assert cost.total("step_rows") == step_rows
+    assert cost.sequential_steps == sequential_steps
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("num_steps", "batch"), [(1, 1), (4, 2)])
+def test_pairs_and_keys_are_those_that_a_stream_s_attention_sees(
+    scheme: str, num_steps: int, batch: int
+) -> None:
+    config = replace(TINY, depth=3)
+    stream, state, noise = meta_stream(scheme, config, SMALL, num_steps, batch)
+    stream.decoder.attend = seen = SelfAttentionSeen(config.text_tokens)
+    with torch.device("meta"):
+        block = stream.generate(noise, state)
+    stream.commit(block, state)
+    cost = block_cost(config, block_passes(scheme, SMALL, num_steps), batch, 4)
+    assert cost.total("pairs") == seen.pairs > 0
+    bytes_per_key = 0 if scheme == "outpaint" else 2 * config.width * 4
+    assert cost.total("bytes_cache_read") == seen.keys * bytes_per_key
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("config", [TINY, SAO_SMALL], ids=["tiny", "sao-small"])
+@pytest.mark.parametrize(("batch", "guidance_scale"), [(1, 1.0), (2, 1.0), (1, 7.0)])
+def test_a_stream_holds_its_cache_the_text_s_keys_and_four_windows_of_latents(
+    scheme: str, config: DecoderConfig, batch: int, guidance_scale: float
+) -> None:
+    stream, state, _ = meta_stream(scheme, config, SMALL, 2, batch, guidance_scale)
+    rows = batch * stream.sampler.copies
+    text = sum(2 * key.numel() * 4 for key, _ in state.conditioning.text)
+    cache = 0 if scheme == "outpaint" else state.cache.num_bytes
+    latents = 4 * rows * SMALL.window_frames * config.latent_channels * 4
+    held = stream_bytes(scheme, config, SMALL, block_passes(scheme, SMALL, 2), rows, 4)
+    assert held.cache == cache + text + latents
+    assert held.weights == 4 * num_parameters(config)
+
+
+def test_activations_grow_with_the_widest_pass_s_rows() -> None:
+    def activations(scheme: str, batch: int = 1) -> int:
+        passes = block_passes(scheme, PAPER, 8)
+        return stream_bytes(scheme, SAO_SMALL, PAPER, passes, batch, 2).activations
+
+    rows = {"outpaint": 241, "encoder-decoder": 192, "block-causal": 97}
+    per_row = {scheme: activations(scheme) / count for scheme, count in rows.items()}
+    assert len(set(per_row.values())) == 1
+    # Two rows of hidden states, and value, gate, SiLU(gate) and their product.
+    assert per_row["outpaint"] == 2 * (2 * 1024 + 4 * 4096)
+    assert activations("outpaint", batch=2) == 2 * activations("outpaint")
 
 
 @pytest.mark.parametrize("name", PRESETS)

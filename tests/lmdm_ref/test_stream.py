@@ -21,6 +21,8 @@ from helpers import (
 from lmdm_ref.conditioning import Conditioning
 from lmdm_ref.presets import TINY
 from lmdm_ref.stream import PromptPolicy, Stream, block_noise, stream_blocks
+from lmdm_ref.token_stream import token_noise
+from lmm_helpers import TINY_TOKEN_SCHEMES, tiny_control, tiny_tokens
 
 EACH_SCHEME = pytest.mark.parametrize("scheme", TINY_SCHEMES)
 BLOCK, CONTEXT, CHANNELS = WINDOW.block_frames, WINDOW.context_frames, TINY.latent_channels
@@ -36,7 +38,7 @@ class CountingStream:
         return 0
 
     def generate(self, noise: Tensor, state: int) -> Tensor:
-        self.calls.append(f"denoise {state}")
+        self.calls.append(f"generate {state}")
         return noise[0] + state
 
     def commit(self, block: Tensor, state: int) -> int:
@@ -51,9 +53,9 @@ def test_each_next_makes_and_commits_exactly_one_block() -> None:
     assert stream.calls == []
     assert next(blocks).max() == 0
     # The caller has block 0 and pulls again: only then is anything else made.
-    assert stream.calls == ["denoise 0", "commit 0"]
+    assert stream.calls == ["generate 0", "commit 0"]
     assert next(blocks).max() == 1
-    assert stream.calls == ["denoise 0", "commit 0", "denoise 1", "commit 1"]
+    assert stream.calls == ["generate 0", "commit 0", "generate 1", "commit 1"]
     assert len(list(blocks)) == 1
 
 
@@ -167,3 +169,17 @@ def test_generator_needs_no_more_than_the_three_verbs_of_a_real_stream() -> None
     assert [block.shape for block in stream_blocks(stream, state, noises)] == [
         (1, BLOCK, CHANNELS)
     ] * 2
+
+
+@pytest.mark.parametrize("scheme", TINY_TOKEN_SCHEMES)
+def test_lmm_is_a_stream_too_and_its_blocks_are_tokens(scheme: str) -> None:
+    stream = TINY_TOKEN_SCHEMES[scheme]().stream
+    assert isinstance(stream, Stream)
+    geometry = stream.geometry
+    context = tiny_tokens(stream, 1, geometry.context_frames)
+    state = stream.prefill(context, tiny_control(stream.model.config, 1))
+    generator = torch.Generator().manual_seed(0)
+    noises = (token_noise(stream, 1, generator) for _ in range(2))
+    for block in stream_blocks(stream, state, noises):
+        assert block.shape == (1, geometry.block_frames, geometry.num_levels)
+        assert block.dtype == torch.int64
