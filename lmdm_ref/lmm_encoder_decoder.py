@@ -24,6 +24,7 @@ from lmdm_ref.token_layers import (
     NORM_EPSILON,
     Hidden,
     RelativeBias,
+    RMSNorm,
     T5CrossAttention,
     T5FeedForward,
     T5SelfAttention,
@@ -92,7 +93,7 @@ class EncoderDecoderLMM(nn.Module):
         self.encoder_layers = nn.ModuleList(
             T5Layer(config.encoder) for _ in range(config.encoder.depth)
         )
-        self.encoder_norm = nn.RMSNorm(width, eps=NORM_EPSILON)
+        self.encoder_norm = RMSNorm(width, eps=NORM_EPSILON)
         self.temporal_layers = nn.ModuleList(
             T5TemporalLayer(config.temporal) for _ in range(config.temporal.depth)
         )
@@ -100,7 +101,7 @@ class EncoderDecoderLMM(nn.Module):
         self.depth_decoder = DepthDecoder(
             config.depth_decoder,
             [T5Layer(config.depth_decoder) for _ in range(config.depth_decoder.depth)],
-            nn.RMSNorm(config.depth_decoder.width, eps=NORM_EPSILON),
+            RMSNorm(config.depth_decoder.width, eps=NORM_EPSILON),
             LevelHead(
                 config.depth_decoder.width,
                 config.vocabulary,

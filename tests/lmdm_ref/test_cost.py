@@ -40,7 +40,8 @@ class SelfAttentionSeen:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, plan: Plan) -> Tensor:
         if key.shape[2] != self.text_tokens:
-            mask = dense_mask(plan, key.shape[2])
+            with torch.device("cpu"):
+                mask = dense_mask(plan, key.shape[2])
             assert mask.shape[0] == query.shape[2]
             self.pairs += query.shape[0] * int(mask.sum())
             self.keys += query.shape[0] * int(mask.any(dim=0).sum())
@@ -162,7 +163,7 @@ def test_pairs_and_keys_are_those_that_a_stream_s_attention_sees(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("config", [TINY, SAO_SMALL], ids=["tiny", "sao-small"])
+@pytest.mark.parametrize("config", [TINY, replace(SAO_SMALL, depth=3)], ids=["tiny", "sao-small"])
 @pytest.mark.parametrize(("batch", "guidance_scale"), [(1, 1.0), (2, 1.0), (1, 7.0)])
 def test_a_stream_holds_its_cache_the_text_s_keys_and_four_windows_of_latents(
     scheme: str, config: DecoderConfig, batch: int, guidance_scale: float

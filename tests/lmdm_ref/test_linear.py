@@ -6,8 +6,9 @@ from torch import nn
 
 from helpers import WINDOW, assert_within_budget, seeded, tiny_conditioning, tiny_decoder
 from helpers import tiny_latents as latents
+from lmdm_ref import linear as lmdm_linear
 from lmdm_ref.encoder_decoder import EncoderDecoder
-from lmdm_ref.linear import LAYOUT_ROWS, PackedLinear, pack_linears, why_not_packed
+from lmdm_ref.linear import LAYOUT_ROWS, PackedLinear, RowLinear, pack_linears, why_not_packed
 from lmdm_ref.oracle import EncoderDecoderOracle
 from lmdm_ref.sampler import euler_sampler
 from lmdm_ref.schedule import linear_sigmas
@@ -39,6 +40,55 @@ def test_packed_layer_is_as_exact_as_the_plain_one(
     packed = PackedLinear(plain)(hidden)
     assert packed.dtype == dtype
     assert_within_budget(packed, plain(hidden), truth)
+
+
+@needs_packing
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 24), (1, 24), (24,), (2, 1, 24)])
+def test_a_row_multiplied_with_its_twins_is_as_exact(
+    dtype: torch.dtype, bias: bool, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lmdm_linear, "TWIN_WEIGHTS", 1)
+    plain = linear(dtype, bias)
+    row = seeded(9, *shape).to(dtype)
+    truth = row.double() @ plain.weight.double().mT
+    if plain.bias is not None:
+        truth = truth + plain.bias.double()
+    twinned = PackedLinear(plain)(row)
+    assert twinned.dtype == dtype
+    assert_within_budget(twinned, plain(row), truth)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(1, 1, 24), (24,), (3, 24), (2, 2, 24)])
+def test_row_layer_is_as_exact_for_one_row_and_for_more(
+    bias: bool, threads: int, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 outputs, two threads share; three cannot."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    plain = linear(torch.float32, bias)
+    rows = seeded(9, *shape).float()
+    truth = rows.double() @ plain.weight.double().mT
+    if plain.bias is not None:
+        truth = truth + plain.bias.double()
+    assert_within_budget(RowLinear(plain)(rows), plain(rows), truth)
+
+
+@needs_packing
+def test_layers_of_many_rows_are_told_apart_by_their_names() -> None:
+    def built(dtype: torch.dtype) -> nn.Module:
+        parts = {"encoder": linear(dtype, bias=False), "step": linear(dtype, bias=False)}
+        return nn.ModuleDict({"model": nn.ModuleDict(parts)})
+
+    wide, narrow = built(torch.float32), built(torch.bfloat16)
+    assert pack_linears(wide, ("encoder",)) == pack_linears(narrow, ("encoder",)) == 2
+    assert [type(one) for one in wide["model"].values()] == [PackedLinear, RowLinear]
+    assert [type(one) for one in narrow["model"].values()] == [PackedLinear, PackedLinear]
+    none = built(torch.float32)
+    pack_linears(none, ())
+    assert {type(one) for one in none["model"].values()} == {RowLinear}
 
 
 @needs_packing

@@ -15,6 +15,7 @@ from lmdm_ref.token_layers import (
     FeedForward,
     QueryScale,
     RelativeBias,
+    RMSNorm,
     SelfAttention,
     StreamingCrossAttention,
     T5CrossAttention,
@@ -182,3 +183,12 @@ def test_feed_forward_has_biases_and_a_norm_behind_it() -> None:
     # The exact GELU is another function.
     exact = functional.gelu(inner) @ layer.down.weight.mT + layer.down.bias
     assert_no_identity(layer(rows), rows + rms(exact, layer.out_norm))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8), (8,), (2, 3, 8)])
+def test_rms_norm_divides_by_the_root_mean_square(shape: tuple[int, ...]) -> None:
+    norm = RMSNorm(8, eps=1e-6, dtype=torch.float64)
+    norm.weight.data.copy_(seeded(1, 8))
+    rows = 3 + seeded(2, *shape)  # with a mean, which LayerNorm alone would take away
+    size = (rows.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    assert_identity(norm(rows), rows / size * norm.weight)
