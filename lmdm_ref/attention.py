@@ -10,10 +10,12 @@ from torch.nn import functional
 from lmdm_ref.arena import Span
 from lmdm_ref.plan import Plan
 
-# On a CPU the library's attention shares its work out by queries: one query over many keys, as in
-# cross-attention of a decoding step, is three times faster as two plain products.
+# Where two plain products are faster than the library's attention on a CPU (reports/log.md): for a
+# query or few over many keys, whose work it does not share out; and in bfloat16, as long as the
+# scores are not so many that making room for them costs more than is gained.
 FEW_QUERIES = 4
 MANY_KEYS = 256
+MANY_SCORES = 1 << 23
 
 # ``attend(query, key, value, plan)``: query rows are the plan's queries in order, key and value
 # rows the places that its key spans name; key heads may be fewer than query heads (grouped).
@@ -54,7 +56,7 @@ def attend_biased(
         raise ValueError(f"a bias goes with one key span, got {plan}")
     (span,) = plan[0].keys
     if query.device.type == "cpu":
-        return _attend_by_products(query, key, value, span, bias)
+        return _attend_by_products(query, key, value, span, _wide(query), bias)
     here = slice(span.start, span.stop)
     return functional.scaled_dot_product_attention(
         query, key[:, :, here], value[:, :, here], attn_mask=bias
@@ -93,9 +95,13 @@ def dense_mask(plan: Plan, num_keys: int) -> Bool[Tensor, "queries keys"]:
 def _attend_row(query: Tensor, key: Tensor, value: Tensor, spans: tuple[Span, ...]) -> Tensor:
     if len(spans) == 1:
         (span,) = spans
-        is_few = query.shape[2] <= FEW_QUERIES and span.size >= MANY_KEYS
-        if is_few and query.device.type == "cpu":
-            return _attend_by_products(query, key, value, span)
+        if query.device.type == "cpu":
+            is_few = query.shape[2] <= FEW_QUERIES
+            if is_few and span.size >= MANY_KEYS:
+                return _attend_by_products(query, key, value, span, _wide(query))
+            num_scores = query.shape[:3].numel() * span.size
+            if not is_few and query.dtype is torch.bfloat16 and num_scores <= MANY_SCORES:
+                return _attend_by_products(query, key, value, span, query.dtype)
         return functional.scaled_dot_product_attention(
             query,
             key[:, :, span.start : span.stop],
@@ -107,24 +113,31 @@ def _attend_row(query: Tensor, key: Tensor, value: Tensor, spans: tuple[Span, ..
     scores = torch.cat(
         [scaled @ _grouped(key[:, :, s.start : s.stop], query).mT for s in spans], dim=-1
     )
-    wide = torch.promote_types(scores.dtype, torch.float32)
-    weights = scores.softmax(dim=-1, dtype=wide).to(value.dtype)
+    weights = scores.softmax(dim=-1)
     first, second = weights.split([span.size for span in spans], dim=-1)
     head, tail = (_grouped(value[:, :, s.start : s.stop], query) for s in spans)
     return first @ head + second @ tail
 
 
 def _attend_by_products(
-    query: Tensor, key: Tensor, value: Tensor, span: Span, bias: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    span: Span,
+    dtype: torch.dtype,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """In float32 at least, since the CPU's bfloat16 products of single rows are slower."""
-    wide = torch.promote_types(query.dtype, torch.float32)
-    seen_key = _grouped(key[:, :, span.start : span.stop], query).to(wide)
-    seen_value = _grouped(value[:, :, span.start : span.stop], query).to(wide)
-    scores = (query.to(wide) * query.shape[-1] ** -0.5) @ seen_key.mT
+    """``dtype`` is that of the products: for single rows the CPU's bfloat16 ones are slower."""
+    seen_key = _grouped(key[:, :, span.start : span.stop], query).to(dtype)
+    seen_value = _grouped(value[:, :, span.start : span.stop], query).to(dtype)
+    scores = (query.to(dtype) * query.shape[-1] ** -0.5) @ seen_key.mT
     if bias is not None:
         scores = scores + bias
     return (scores.softmax(dim=-1) @ seen_value).to(query.dtype)
+
+
+def _wide(query: Tensor) -> torch.dtype:
+    return torch.promote_types(query.dtype, torch.float32)
 
 
 def _grouped(heads: Tensor, query: Tensor) -> Tensor:
