@@ -40,6 +40,22 @@ noise = lmdm_ref.block_noise(stream, 1, torch.Generator().manual_seed(0))
 print(tuple(stream.generate(noise, state).shape))
 """
 
+ONE_BLOCK_OF_TOKENS = """
+import sys
+for name in ("triton", "lmdm_bench", "lmdm_kernels", "numpy.testing"):
+    sys.modules[name] = None
+import torch, lmdm_ref
+config = lmdm_ref.LMM_PRESETS["mrt2-tiny"]
+model = lmdm_ref.random_frame_wise_lmm(config, seed=0)
+stream = lmdm_ref.LMMFrameWise(model, config.geometry, lmdm_ref.TokenSampler(1.3, 40))
+style = torch.zeros(1, config.style_tokens, dtype=torch.long)
+others = torch.zeros(1, len(config.condition_codes), dtype=torch.long)
+context = torch.zeros(1, 2, config.num_levels, dtype=torch.long)
+state = stream.prefill(context, lmdm_ref.FrameConditions(style, others))
+noise = lmdm_ref.token_noise(stream, 1, torch.Generator().manual_seed(0))
+print(tuple(stream.generate(noise, state).shape))
+"""
+
 
 def fresh(code: str) -> str:
     done = subprocess.run(
@@ -51,20 +67,26 @@ def fresh(code: str) -> str:
 
 def test_the_reference_makes_a_block_alone() -> None:
     assert fresh(ONE_BLOCK) == "(1, 3, 8)"
+    assert fresh(ONE_BLOCK_OF_TOKENS) == "(1, 3, 4)"
 
 
-def test_help_needs_no_torch() -> None:
+@pytest.mark.parametrize(
+    ("command", "option"), [("run", "--context-frames"), ("claims", "--budget-minutes")]
+)
+def test_help_needs_no_torch(command: str, option: str) -> None:
     code = (
-        "import sys; sys.argv = ['lmdm-bench', 'run', '--help']\n"
+        f"import sys; sys.argv = ['lmdm-bench', {command!r}, '--help']\n"
         "from lmdm_bench.cli import main\n"
         "try: main()\n"
         "finally: assert 'torch' not in sys.modules"
     )
-    assert "--context-frames" in fresh(code)
+    assert option in fresh(code)
 
 
 def test_rendering_needs_no_torch() -> None:
-    fresh("import sys, lmdm_bench.render, lmdm_bench.published\nassert 'torch' not in sys.modules")
+    modules = "render, published, claims_render, claims_terminal, sweep"
+    code = f"import sys; from lmdm_bench import {modules}\nassert 'torch' not in sys.modules"
+    fresh(code)
 
 
 @pytest.mark.parametrize(("package", "path"), SOURCES, ids=[f"{p}.{s.stem}" for p, s in SOURCES])

@@ -1,9 +1,11 @@
-"""A request small enough for tests, and the samples that it continues."""
+"""Requests small enough for tests, and the samples that they continue."""
+
+from dataclasses import replace
 
 import numpy as np
 
 from lmdm_bench.request import Request
-from lmdm_bench.subjects import DIFFUSION_SCHEMES
+from lmdm_bench.subjects import DIFFUSION_SCHEMES, LMM_SCHEMES, SCHEMES
 
 REQUEST = Request(
     schemes=DIFFUSION_SCHEMES,
@@ -23,5 +25,9 @@ REQUEST = Request(
     checkpoint=None,
     seed=0,
 )
+# The LMMs alone, and all five together.
+LMM_REQUEST = replace(REQUEST, schemes=LMM_SCHEMES, lmm_models=("mrt1-tiny", "mrt2-tiny"))
+FIVE = replace(LMM_REQUEST, schemes=SCHEMES)
+
 SAMPLES_PER_FRAME = 64
 HEARD = np.random.default_rng(0).normal(0, 0.1, (2, 12 * SAMPLES_PER_FRAME)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The command ``lmdm-bench``: doctor, run, report.
+"""The command ``lmdm-bench``: doctor, run, claims, report.
 
 Exit codes: 0 all measured, 1 some cell did not end OK, 2 something given cannot be used (one
 sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept).
@@ -7,6 +7,7 @@ sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept).
 import dataclasses
 import datetime
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterator
@@ -25,8 +26,10 @@ from lmdm_bench.record import Choice, Record, RecordError
 if TYPE_CHECKING:
     # Only named here: torch takes seconds to import, and --help and bad options need none of it.
     from lmdm_bench.audio import Samples
+    from lmdm_bench.claims_record import ClaimsRecord
     from lmdm_bench.request import Request
     from lmdm_bench.session import Asked
+    from lmdm_bench.sweep_run import ClaimsAsked
 
 SOME_FAILED = 1
 BAD_INPUT = 2
@@ -43,6 +46,9 @@ DTYPE_NAMES = {
     "bfloat16": "bfloat16",
     "float16": "float16",
 }
+
+# Options whose value is a path.
+FILE_OPTIONS = ("--input", "--checkpoint", "--out", "--resume")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -183,27 +189,138 @@ def run(
 
 
 @app.command()
+def claims(
+    scheme: Annotated[str, typer.Option(help="Schemes to measure, with commas.")] = (
+        "outpaint,encoder-decoder,block-causal,lmm-encoder-decoder,lmm-frame-wise"
+    ),
+    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
+    lmm_model: Annotated[
+        str, typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small.")
+    ] = "",
+    budget_minutes: Annotated[
+        float, typer.Option(help="Time for all of it; it picks the workloads.")
+    ] = 10.0,
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results; else runs/claims-DATE-TIME.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of a claims run to go on with.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and order.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
+    ] = False,
+) -> None:
+    """Check the paper's claims about cost on this machine: sweeps, fits, and a verdict for each."""
+    console = Console(stderr=as_json, highlight=False)
+    with _one_sentence():
+        from lmdm_bench import subjects, sweep_run
+        from lmdm_bench.out_folder import CLAIMS_NAME, claimed
+
+        if not 0 < budget_minutes < math.inf:
+            raise InputError(f"the budget must be some minutes, got {budget_minutes:g}")
+        if out is not None and resume is not None:
+            raise InputError("--out names a new folder, --resume one to go on with: give one")
+        device_choice, dtype_choice = _choose(device, dtype)
+        request = sweep_run.paper_request(
+            _names(scheme),
+            model,
+            _names(lmm_model),
+            dtype_choice.value,
+            device_choice.value,
+            attention,
+            seed,
+        )
+        subjects.validate(request)
+        asked = sweep_run.ClaimsAsked(
+            request=request,
+            budget_minutes=budget_minutes,
+            device=device_choice,
+            dtype=dtype_choice,
+            command=_command(sys.argv[1:]),
+        )
+        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+        folder = resume or out or Path("runs") / f"claims-{now}"
+        begun = None
+        if resume is not None:
+            from lmdm_bench.claims_record import load_claims
+
+            begun = load_claims(resume / CLAIMS_NAME)
+        with claimed(folder, is_resumed=resume is not None):
+            record = _claim_and_write(asked, folder, begun, console)
+    if as_json:
+        from lmdm_bench.record import to_json
+
+        sys.stdout.write(to_json(record))
+    if record.settings.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
+    statuses = {point.status for point in record.points} | {one.status for one in record.memory}
+    if statuses - {"OK"}:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
 def report(
-    records: Annotated[list[Path], typer.Argument(help="record.json files.")],
+    records: Annotated[list[Path], typer.Argument(help="record.json or claims.json files.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reports; else beside each record.")
     ] = None,
 ) -> None:
-    """Render records again: report.md, report.html and the figures."""
+    """Render records again: the report as Markdown and HTML, and its figures."""
+    from lmdm_bench.claims_record import ClaimsRecord, is_claims, load_claims
+    from lmdm_bench.claims_render import write_claims_report
     from lmdm_bench.record import load
     from lmdm_bench.render import write_report
-    from lmdm_bench.terminal import results_table, stages_table
 
     console = Console(highlight=False)
     with _one_sentence():
-        loaded = [(path, load(path)) for path in records]
+        loaded = [(path, load_claims(path) if is_claims(path) else load(path)) for path in records]
         for path, record in loaded:
             folder = _report_folder(path, out, is_alone=len(loaded) == 1)
             folder.mkdir(parents=True, exist_ok=True)
-            written = write_report(record, folder)
-            console.print(results_table(record))
-            console.print(stages_table(record))
+            if isinstance(record, ClaimsRecord):
+                written = write_claims_report(record, folder)
+                _show_claims(record, console)
+            else:
+                written = write_report(record, folder)
+                _show_results(record, console)
             console.print(f"wrote {', '.join(one.name for one in written)} to {folder}")
+
+
+def _show_results(record: Record, console: Console) -> None:
+    from lmdm_bench.terminal import results_table, stages_table
+
+    console.print(results_table(record))
+    console.print(stages_table(record))
+
+
+def _show_claims(record: "ClaimsRecord", console: Console) -> None:
+    from lmdm_bench.claims_terminal import claims_answer, claims_table
+
+    console.print(claims_table(record))
+    console.print(Text(claims_answer(record)))
+
+
+def _claim_and_write(
+    asked: "ClaimsAsked", folder: Path, begun: "ClaimsRecord | None", console: Console
+) -> "ClaimsRecord":
+    from lmdm_bench import session, sweep_run
+    from lmdm_bench.claims_render import write_claims_report
+    from lmdm_bench.out_folder import CLAIMS_NAME
+
+    _warn_if_busy(console)
+    console.print(f"{asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
+    console.print("measuring what this machine can do at best")
+    ceiling = session.ceiling_for(asked.request)
+    run = sweep_run.ClaimsRun(asked, ceiling, folder / CLAIMS_NAME, console.print, begun)
+    record = run.run()
+    write_claims_report(record, folder)
+    _show_claims(record, console)
+    console.print(f"record, report and figures: {folder}")
+    return record
 
 
 def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record:
@@ -213,7 +330,7 @@ def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record
     from lmdm_bench.record import save
     from lmdm_bench.render import answer, write_report
     from lmdm_bench.subjects import preset_of
-    from lmdm_bench.terminal import cost_card, results_table, stages_table
+    from lmdm_bench.terminal import cost_card
 
     request = asked.request
     _warn_if_busy(console)
@@ -227,8 +344,7 @@ def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record
     record = session.with_audio(record, asked.input_samples, generated, folder)
     save(record, folder / RECORD_NAME)
     write_report(record, folder)
-    console.print(results_table(record))
-    console.print(stages_table(record))
+    _show_results(record, console)
     console.print(Text(answer(record)))
     console.print(f"record, report, figures and audio: {folder}")
     return record
@@ -271,7 +387,8 @@ def _report_folder(path: Path, out: Path | None, is_alone: bool) -> Path:
     if out is None:
         return path.parent
     # Every run calls its record record.json: several are told apart by their folders.
-    return out if is_alone else out / (path.stem if path.stem != "record" else path.parent.name)
+    is_common = path.stem in ("record", "claims")
+    return out if is_alone else out / (path.parent.name if is_common else path.stem)
 
 
 def _warn_if_busy(console: Console) -> None:
@@ -284,10 +401,14 @@ def _warn_if_busy(console: Console) -> None:
 
 def _command(arguments: list[str]) -> str:
     """The command as it can be shown: files by their names, without their folders."""
-    shown = [
-        Path(one).name if before in ("--input", "--checkpoint", "--out") else one
-        for before, one in zip(["", *arguments], arguments, strict=False)
-    ]
+    shown = []
+    for before, one in zip(["", *arguments], arguments, strict=False):
+        option, joined, value = one.partition("=")
+        if before in FILE_OPTIONS:
+            one = Path(one).name
+        elif joined and option in FILE_OPTIONS:
+            one = f"{option}={Path(value).name}"
+        shown.append(one)
     return shlex.join(["lmdm-bench", *shown])
 
 

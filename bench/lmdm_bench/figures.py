@@ -6,57 +6,36 @@ the model. A cell that did not end OK is an empty place that says why. The same 
 same picture, byte for byte: no clock, no chance and no personal settings come in.
 """
 
-import io
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lmdm_bench import format as shown
+from lmdm_bench.canvas import (
+    FAINT,
+    INK,
+    MUTED,
+    ON_PAPER,
+    PAPER,
+    WIDTH_INCHES,
+    canvas,
+    drawing_style,
+    margins,
+    mixed,
+    safe,
+    tick_decimals,
+)
 from lmdm_bench.estimates import model_ms
-from lmdm_bench.record import Block, Cell, Estimate, Record, write_whole
-
-# The SVG's readers may recolour these four for a dark page.
-INK = "#1b2028"
-MUTED = "#6d7683"
-FAINT = "#d5d9df"
-PAPER = "#ffffff"
-
-_WIDTH_INCHES = 9.0
-_PNG_DPI = 160
-_STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.edgecolor": FAINT,
-    "axes.facecolor": PAPER,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.color": FAINT,
-    "ytick.labelcolor": INK,
-    "figure.facecolor": PAPER,
-    "hatch.linewidth": 0.6,
-    "svg.hashsalt": "lmdm-bench",
-    "svg.fonttype": "path",
-}
+from lmdm_bench.record import Block, Cell, Estimate, Record
 
 # Beyond so many blocks or steps a bar is too thin for the lines between its steps.
 _MOST_DELIMITED_BLOCKS = 60
@@ -64,7 +43,6 @@ _MOST_DELIMITED_STEPS = 20
 # A deadline further off than this would flatten what was measured: it is named, not drawn.
 _FARTHEST_DEADLINE = 3.0
 MS_PER_SECOND = 1000.0
-_ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
 _LONGEST_LABEL = len("encoder-decoder")
 # How many letters of a dot's label go across its panel.
 _LETTERS_ACROSS = 52
@@ -76,13 +54,13 @@ def waterfall(record: Record) -> Figure:
 
     Each panel is as high as so many blocks are long, so all have their deadline at one height.
     """
-    with _style():
+    with drawing_style():
         panels = len(record.cells)
-        figure = _canvas(
-            record,
+        figure = canvas(
             "Where each block's time goes",
             "Coloured: the model. Grey: the codec. Pale and hatched: warm-up, left out of all "
             "figures.",
+            footer=_footer(record),
             height_inches=1.45 + 2.0 * panels,
         )
         slowest = _slowest(record)
@@ -91,7 +69,7 @@ def waterfall(record: Record) -> Figure:
             panels,
             1,
             squeeze=False,
-            gridspec_kw=_margins(figure, left=0.75, right=2.45, top=0.98, bottom=0.82)
+            gridspec_kw=margins(figure, left=0.75, right=2.45, top=0.98, bottom=0.82)
             | {"hspace": 0.42},
         )
         names = shown.names([one.workload for one in record.cells])
@@ -108,20 +86,20 @@ def waterfall(record: Record) -> Figure:
 
 def service_time(record: Record) -> Figure:
     """Every measured block as a dot, by its audio's length: all its work, and the model's alone."""
-    with _style():
+    with drawing_style():
         rows = len(record.cells)
-        figure = _canvas(
-            record,
+        figure = canvas(
             "Work for one second of audio",
             "Dots: measured blocks. Tick and band: real-time factor, 95 % interval. "
             "In ms: the median block. Left of the deadline: in time.",
+            footer=_footer(record),
             height_inches=1.95 + 0.78 * rows,
         )
         both = figure.subplots(
             1,
             2,
             sharex=True,
-            gridspec_kw=_margins(figure, left=1.55, right=0.3, top=1.15, bottom=0.82)
+            gridspec_kw=margins(figure, left=1.55, right=0.3, top=1.15, bottom=0.82)
             | {"wspace": 0.12},
         )
         titles = ("with the codec: rtf", "model alone: rtf_model")
@@ -155,20 +133,20 @@ def service_time(record: Record) -> Figure:
 
 def measured_against_arithmetic(record: Record) -> Figure:
     """What was measured beside what arithmetic says it takes at least, and relative cost."""
-    with _style():
+    with drawing_style():
         rows = len(record.cells)
         ceiling = record.ceiling
-        figure = _canvas(
-            record,
+        figure = canvas(
             "Measured against arithmetic",
             f"At least: the greater of FLOPs ÷ {shown.gigaflop(ceiling.flops_per_second)}/s and "
             f"bytes ÷ {shown.gigabytes(ceiling.bytes_per_second)}/s, both measured here.",
+            footer=_footer(record),
             height_inches=2.6 + 1.22 * rows,
         )
         grid = figure.add_gridspec(
             2,
             2,
-            **_margins(figure, left=1.55, right=0.3, top=1.02, bottom=0.82),
+            **margins(figure, left=1.55, right=0.3, top=1.02, bottom=0.82),
             hspace=(1.0 / (0.61 * rows)),
             wspace=0.14,
         )
@@ -192,49 +170,6 @@ FIGURES: dict[str, Callable[[Record], Figure]] = {
 }
 
 
-def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG, legible at 900 px, with nothing of the moment in it."""
-    return _saved(figure, "png", {"Software": None})
-
-
-def to_svg(figure: Figure) -> str:
-    """The figure as a whole SVG document; its letters are outlines, so it needs no font."""
-    unset = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    return _saved(figure, "svg", unset).decode("utf-8")
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG, whole or not at all."""
-    write_whole(path, to_png(figure))
-
-
-def _saved(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
-    content = io.BytesIO()
-    with _style():
-        figure.savefig(content, format=kind, dpi=_PNG_DPI, metadata=metadata)
-    return content.getvalue()
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's own defaults and ours on top, whatever the user's settings are."""
-    with matplotlib.style.context(["default", _STYLE]):
-        yield
-
-
-def _canvas(record: Record, title: str, subtitle: str, height_inches: float) -> Figure:
-    """An empty figure with its title above, and its machine and n below."""
-    figure = Figure(figsize=(_WIDTH_INCHES, height_inches))
-
-    def at(inches_down: float) -> float:
-        return 1 - inches_down / height_inches
-
-    figure.text(0.018, at(0.14), title, fontsize=13.5, fontweight="bold", va="top")
-    figure.text(0.018, at(0.44), subtitle, fontsize=9, color=MUTED, va="top")
-    figure.text(0.018, 0.1 / height_inches, _footer(record), fontsize=8, color=MUTED, va="bottom")
-    return figure
-
-
 def _footer(record: Record) -> str:
     counts = [len(_measured(cell)) for cell in _ok(record)]
     warmups = [len(cell.blocks) - len(_measured(cell)) for cell in _ok(record)]
@@ -245,28 +180,13 @@ def _footer(record: Record) -> str:
         else "n = 0 blocks"
     )
     dtypes = ", ".join(dict.fromkeys(cell.workload.dtype for cell in record.cells))
-    machine = _safe(record.machine.name, 60)
-    return (
-        f"{machine}  ·  {_safe(dtypes, 30)}  ·  {told}  ·  back to back  ·  {record.created[:10]}"
-    )
+    machine = safe(record.machine.name, 60)
+    return f"{machine}  ·  {safe(dtypes, 30)}  ·  {told}  ·  back to back  ·  {record.created[:10]}"
 
 
 def _from_to(counts: Sequence[int]) -> str:
     low, high = min(counts), max(counts)
     return f"{low}" if low == high else f"{low} to {high}"
-
-
-def _margins(
-    figure: Figure, left: float, right: float, top: float, bottom: float
-) -> dict[str, float]:
-    """Margins given in inches, as the parts of the figure that a grid wants."""
-    width, height = figure.get_size_inches()
-    return {
-        "left": left / width,
-        "right": 1 - right / width,
-        "top": 1 - top / height,
-        "bottom": bottom / height,
-    }
 
 
 def _ok(record: Record) -> list[Cell]:
@@ -292,24 +212,11 @@ def _is_deadline_near(record: Record) -> bool:
     return _FARTHEST_DEADLINE * _slowest(record) >= 1.0
 
 
-def _safe(text: str, width: int) -> str:
-    """Someone else's text, on one line and in letters that the font has."""
-    line = shown.plain(text).encode("latin-1", "replace").decode("latin-1")
-    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
-
-
-def _mixed(colour: str, other: str, part: float) -> str:
-    """The colour with a part of another one in it."""
-    pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
-    red, green, blue = ((1 - part) * mine + part * its for mine, its in pairs)
-    return to_hex((red, green, blue))
-
-
 # --- waterfall -------------------------------------------------------------
 
 
 def _panel_title(axes: Axes, name: str, cell: Cell, record: Record) -> None:
-    axes.set_title(_safe(name, 60), loc="left", fontsize=10.5, fontweight="bold")
+    axes.set_title(safe(name, 60), loc="left", fontsize=10.5, fontweight="bold")
     _mark(axes, (-0.012, 1.045), (0.006, 0.135), cell)
     if len({one.workload.block_seconds for one in record.cells}) > 1:
         length = f"ms per block of {shown.seconds(cell.workload.block_seconds)}"
@@ -346,7 +253,7 @@ def _stacked_blocks(axes: Axes, cell: Cell, highest: float, is_near: bool) -> No
     axes.set_xlim(-0.7, len(cell.blocks) - 0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: _block_index(cell, at)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: shown.number(ms, _places(ms))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: shown.number(ms, tick_decimals(ms))))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.grid(axis="y")
     deadline_ms = _block_ms(cell)
@@ -355,7 +262,7 @@ def _stacked_blocks(axes: Axes, cell: Cell, highest: float, is_near: bool) -> No
     for at, block in enumerate(cell.blocks):
         if block.service_ms > top:
             words = f"\N{UPWARDS ARROW} {shown.number(block.service_ms)}"
-            axes.text(at, top, words, ha="center", va="top", fontsize=8, bbox=_ON_PAPER)
+            axes.text(at, top, words, ha="center", va="top", fontsize=8, bbox=ON_PAPER)
     if is_near:
         axes.axhline(deadline_ms, color=INK, linewidth=1.3, linestyle=(0, (5, 2.5)))
     _stage_legend(axes, legend, deadline_ms, is_near)
@@ -368,7 +275,7 @@ def _stages(
     assert cell.summary is not None
     told = cell.summary.stage_ms
     blocks = cell.blocks
-    dark, light = _mixed(colour, "#000000", 0.42), _mixed(colour, "#ffffff", 0.42)
+    dark, light = mixed(colour, "#000000", 0.42), mixed(colour, "#ffffff", 0.42)
 
     def median(stage: str) -> str:
         one = told.get(stage)
@@ -488,7 +395,7 @@ def _empty_place(axes: Axes, cell: Cell) -> None:
     axes.text(
         0.5,
         0.4,
-        _safe(cell.reason or "", 90),
+        safe(cell.reason or "", 90),
         transform=axes.transAxes,
         ha="center",
         fontsize=8.5,
@@ -507,7 +414,7 @@ def _rows(axes: Axes, record: Record, rows: int) -> None:
     axes.tick_params(axis="y", length=0, pad=11)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    width_inches = axes.get_position().width * _WIDTH_INCHES
+    width_inches = axes.get_position().width * WIDTH_INCHES
     left, right = -0.09 / width_inches, -0.045 / width_inches
     for label, (row, cell) in zip(axes.get_yticklabels(), enumerate(record.cells), strict=True):
         label.set(fontweight="bold")
@@ -517,7 +424,7 @@ def _rows(axes: Axes, record: Record, rows: int) -> None:
 
 def _folded(name: str) -> str:
     """A name on as many lines as it takes, broken between its parts and at hyphens."""
-    parts = _safe(name, 60).split(", ")
+    parts = safe(name, 60).split(", ")
     return "\n".join(textwrap.fill(one, _LONGEST_LABEL) for one in parts)
 
 
@@ -526,12 +433,12 @@ def _empty_row(axes: Axes, row: int, cell: Cell) -> None:
     axes.text(
         0.03,
         row,
-        textwrap.fill(_safe(shown.why_not(cell, told), 110), 42),
+        textwrap.fill(safe(shown.why_not(cell, told), 110), 42),
         transform=axes.get_yaxis_transform(),
         va="center",
         fontsize=8.5,
         color=MUTED,
-        bbox=_ON_PAPER,
+        bbox=ON_PAPER,
     )
 
 
@@ -567,19 +474,14 @@ def _dots(
         va="bottom",
         fontsize=8.5,
         zorder=5,
-        bbox=_ON_PAPER,
+        bbox=ON_PAPER,
     )
 
 
 def _time_axis(axes: Axes, longest: float) -> None:
     axes.set_xlim(0, longest)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: shown.number(at, _places(at))))
-
-
-def _places(value: float) -> int:
-    """As few decimals as tell a tick from its neighbours, which are 1, 2 or 5 of some decimal."""
-    return next((at for at in range(6) if math.isclose(value, round(value, at))), 6)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: shown.number(at, tick_decimals(at))))
 
 
 def _deadline(axes: Axes, is_near: bool) -> None:
@@ -634,7 +536,7 @@ def _against_bound(axes: Axes, record: Record, bars: Callable[[Cell], _Bars]) ->
 def _pair(axes: Axes, row: int, cell: Cell, bars: _Bars) -> float:
     """One row of ``_against_bound``; returns how far it reaches."""
     if bars.bound_ms is None:
-        _beside(axes, 0, row, _safe(shown.why_not(cell, bars.took), 46), color=MUTED)
+        _beside(axes, 0, row, safe(shown.why_not(cell, bars.took), 46), color=MUTED)
         return 0.0
     seconds = cell.workload.block_seconds
     bound = bars.bound_ms / seconds
@@ -649,7 +551,7 @@ def _pair(axes: Axes, row: int, cell: Cell, bars: _Bars) -> float:
     )
     _beside(axes, bound, row + 0.2, f"at least {shown.milliseconds(bound)}", color=MUTED)
     if bars.took is None or bars.took.value is None:
-        _beside(axes, 0, row - 0.14, _safe(shown.why_not(cell, bars.took), 46), color=MUTED)
+        _beside(axes, 0, row - 0.14, safe(shown.why_not(cell, bars.took), 46), color=MUTED)
         return bound
     told = shown.per_second(bars.took, seconds)
     assert told.value is not None
@@ -673,7 +575,7 @@ def _beside(axes: Axes, at: float, row: float, text: str, **kwargs: Any) -> None
         textcoords="offset points",
         va="center",
         fontsize=8.5,
-        bbox=_ON_PAPER,
+        bbox=ON_PAPER,
         annotation_clip=False,
         **kwargs,
     )
@@ -698,17 +600,17 @@ def _relative_cost(axes: Axes, record: Record) -> None:
             words += f", {shown.number(measured, 2)} measured"
         else:
             gone = cell if time is None else against
-            words += f" ({gone.workload.scheme}: {_safe(shown.rtf_model(gone).reason or '', 30)})"
+            words += f" ({gone.workload.scheme}: {safe(shown.rtf_model(gone).reason or '', 30)})"
         axes.plot(
             flops, row, "o", markerfacecolor=PAPER, markeredgecolor=colour, markersize=8, zorder=3
         )
         most = max(most, flops, measured or 0.0)
-        axes.text(0.02, row - 0.2, words, va="bottom", fontsize=8.5, bbox=_ON_PAPER)
+        axes.text(0.02, row - 0.2, words, va="bottom", fontsize=8.5, bbox=ON_PAPER)
     _rows(axes, record, len(cells))
     axes.tick_params(labelleft=False)
     axes.set_xlim(0, most * 1.1)
     axes.set_title(
-        f"relative to {_safe(name, 36)}",
+        f"relative to {safe(name, 36)}",
         loc="left",
         fontsize=9.5,
         fontweight="bold",

@@ -476,8 +476,8 @@ def _why_no_exponent(shares: Floats, law: Floats) -> str | None:
     num_above = int((shares ** law[2] > FLOORS_TO_BE_ABOVE * law[1]).sum())
     if num_above < MIN_SIZES_ABOVE_FLOOR:
         return (
-            f"launch-bound; exponent not identifiable: b*n^p exceeds {FLOORS_TO_BE_ABOVE:g}a at "
-            f"{num_above} of the needed {MIN_SIZES_ABOVE_FLOOR} sizes"
+            "flat or launch-bound; exponent not identifiable: b*n^p exceeds "
+            f"{FLOORS_TO_BE_ABOVE:g}a at {num_above} of the needed {MIN_SIZES_ABOVE_FLOOR} sizes"
         )
     for edge in (LEAST_EXPONENT, GREATEST_EXPONENT):
         if math.isclose(law[2], edge, rel_tol=1 / RESAMPLES):

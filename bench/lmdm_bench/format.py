@@ -16,12 +16,12 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 NOT_AVAILABLE = "n/a"
 
 # Diffusion: from the palette of Okabe and Ito, which the colour-blind can tell apart. LMMs: one
-# darker and one lighter than those three, by 11 and more of CIE L*, so that grey tells them apart.
+# darker and one lighter than those three, by 10 and more of CIE L*, so that grey tells them apart.
 SCHEME_COLOURS = {
     "outpaint": "#D55E00",
     "encoder-decoder": "#0072B2",
     "block-causal": "#009E73",
-    "lmm-encoder-decoder": "#91265B",
+    "lmm-encoder-decoder": "#A3006A",
     "lmm-frame-wise": "#E0A800",
 }
 OTHER_COLOUR = "#AA4499"

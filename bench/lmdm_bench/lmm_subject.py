@@ -163,9 +163,7 @@ class LMMModel:
         self.weights = f"random, seed {request.seed}"
         with torch.inference_mode():
             self._model = self._make_model(self._config, request.device)
-            self.linear = pack(
-                self._model, self._model.embedding.weight, self._model.MANY_ROWS
-            )
+            self.linear = pack(self._model, self._model.embedding.weight, self._model.MANY_ROWS)
 
     def subject(self, request: Request, cost: Cost) -> "LMMSubject":
         """A stream of its own over these weights: ``request`` may differ from the model's in

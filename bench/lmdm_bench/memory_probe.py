@@ -68,13 +68,16 @@ def measure(request: Request) -> Grown:
     (scheme,) = request.schemes
     try:
         _run(_tiny(request), scheme)
-        return Grown("OK", None, _run(request, scheme))
+        grown = _run(request, scheme)
     except (MemoryError, RuntimeError, ValueError, ArithmeticError) as error:
         return Grown(*status_of(error), None)
+    if grown is None:
+        return Grown("FAILED", "the process did not grow beyond what it held before", None)
+    return Grown("OK", None, grown)
 
 
-def _run(request: Request, scheme: str) -> int:
-    """Bytes that one stream's life added."""
+def _run(request: Request, scheme: str) -> int | None:
+    """Bytes that one stream's life added; None where nothing was."""
     from lmdm_bench.clock import Stopwatch, synchroniser
     from lmdm_bench.memory import RssPeak, baseline, peak_memory
     from lmdm_bench.subjects import Model, cost_of
@@ -93,8 +96,7 @@ def _run(request: Request, scheme: str) -> int:
             with watch.block():
                 subject.make_block(watch)
     memory = peak_memory(before, peak, request.device)
-    grown = memory.vram_reserved_bytes or memory.rss_peak_bytes
-    return grown or 0
+    return memory.vram_reserved_bytes or memory.rss_peak_bytes
 
 
 def _tiny(request: Request) -> Request:

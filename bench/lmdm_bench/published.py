@@ -1,7 +1,7 @@
 """What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
 
-Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to a table
-in the README; each ``reports/peer/*.json`` to a table of the peer's figures there. With ``--write``
+Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to two tables
+in the README, of runs and of claims; each ``reports/peer/*.json`` to a table of the peer's figures there. With ``--write``
 that is done; without, a difference is shown and fails. The pages' figures have to be there, but
 their bytes are not compared: they vary with the drawing library.
 """
@@ -14,14 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lmdm_bench import figures, peer, render
+from lmdm_bench import claims_render, figures, peer, render
 from lmdm_bench import format as shown
+from lmdm_bench.claims import judge
+from lmdm_bench.claims_figures import CLAIMS_FIGURES
+from lmdm_bench.claims_record import ClaimsRecord, is_claims, load_claims
+from lmdm_bench.claims_words import VERDICT_SIGNS, key_finding, told_with_interval
 from lmdm_bench.record import Record, RecordError, load, parse, read_text, write_whole
 
 NOTHING = "Nothing has been measured yet."
 HEADER = ("scheme", "model", "machine", "dtype", *render.RESULTS_HEADER, "report")
 
+CLAIMS_HEADER = ("", "claim", "verdict", "decided by", "machine", "dtype", "report")
+
 _NUM_TEXTS = 4
+_NUM_CLAIMS_TEXTS = len(CLAIMS_HEADER)
 _NUM_PEER_TEXTS = 2
 _PAGE_MARK = "<!-- Rendered from data/"
 
@@ -35,7 +42,23 @@ class Published:
     """One record, and the name that its page and its figures have."""
 
     stem: str
-    record: Record
+    record: Record | ClaimsRecord
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of its figures."""
+        return tuple(CLAIMS_FIGURES if isinstance(self.record, ClaimsRecord) else figures.FIGURES)
+
+    def pngs(self) -> dict[str, bytes]:
+        if isinstance(self.record, ClaimsRecord):
+            return claims_render.claims_pngs(self.record)
+        return render.pngs(self.record)
+
+    def markdown(self) -> str:
+        folder = f"figures/{self.stem}"
+        if isinstance(self.record, ClaimsRecord):
+            return claims_render.claims_markdown(self.record, folder)
+        return render.markdown(self.record, folder)
 
 
 @dataclass(frozen=True)
@@ -75,21 +98,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def records(root: Path) -> list[Published]:
     """All records, by name. Raises RecordError on one that cannot be read."""
     paths = sorted((root / "reports" / "data").glob("*.json"))
-    return [Published(path.stem, load(path)) for path in paths]
+    return [
+        Published(path.stem, load_claims(path) if is_claims(path) else load(path)) for path in paths
+    ]
 
 
 def page(one: Published) -> str:
     """The page of one record."""
     mark = f"{_PAGE_MARK}{one.stem}.json by lmdm_bench.published: do not edit. -->"
-    return f"{mark}\n\n{render.markdown(one.record, f'figures/{one.stem}')}"
+    return f"{mark}\n\n{one.markdown()}"
 
 
 def results(published: Sequence[Published]) -> str:
-    """The README's table: a row for each cell of each record."""
-    if not published:
+    """The README's table: a row for each cell of each run."""
+    rows = [
+        row
+        for one in published
+        if isinstance(one.record, Record)
+        for row in _rows(one.stem, one.record)
+    ]
+    return "\n".join(render.markdown_rows(HEADER, rows, _NUM_TEXTS)) if rows else NOTHING
+
+
+def verdicts(published: Sequence[Published]) -> str:
+    """The README's table: a row for each claim of each claims run."""
+    rows = [
+        row
+        for one in published
+        if isinstance(one.record, ClaimsRecord)
+        for row in _claims_rows(one.stem, one.record)
+    ]
+    if not rows:
         return NOTHING
-    rows = [row for one in published for row in _rows(one)]
-    return "\n".join(render.markdown_rows(HEADER, rows, _NUM_TEXTS))
+    return "\n".join(render.markdown_rows(CLAIMS_HEADER, rows, _NUM_CLAIMS_TEXTS))
 
 
 def beside_peer(root: Path) -> str:
@@ -116,7 +157,7 @@ def write(root: Path, published: Sequence[Published]) -> None:
     for one in published:
         folder = root / "reports" / "figures" / one.stem
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in render.pngs(one.record).items():
+        for name, content in one.pngs().items():
             write_whole(folder / f"{name}.png", content)
 
 
@@ -139,7 +180,7 @@ def differences(root: Path, published: Sequence[Published]) -> list[str]:
         folder = root / "reports" / "figures" / one.stem
         found += [
             f"{(folder / name).relative_to(root).as_posix()}.png is missing; --write renders it."
-            for name in figures.FIGURES
+            for name in one.figures
             if not (folder / f"{name}.png").is_file()
         ]
     return found + _orphans(root, {one.stem for one in published})
@@ -149,7 +190,11 @@ def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]
     """Every text that is rendered, and where it belongs."""
     texts = [(root / "reports" / f"{one.stem}.md", page(one)) for one in published]
     path = root / "README.md"
-    places = [Place("results", results(published)), Place("peer", beside_peer(root))]
+    places = [
+        Place("results", results(published)),
+        Place("claims", verdicts(published)),
+        Place("peer", beside_peer(root)),
+    ]
     return [*texts, (path, readme(path.read_text(encoding="utf-8"), places))]
 
 
@@ -162,14 +207,35 @@ def _orphans(root: Path, stems: set[str]) -> list[str]:
     ]
 
 
-def _rows(one: Published) -> list[tuple[str, ...]]:
-    names = shown.names_beside_models([cell.workload for cell in one.record.cells])
-    link = f"[{one.record.created[:10]}](reports/{quote(one.stem)}.md)"
+def _link(stem: str, created: str) -> str:
+    return f"[{created[:10]}](reports/{quote(stem)}.md)"
+
+
+def _claims_rows(stem: str, record: ClaimsRecord) -> list[tuple[str, ...]]:
     rows = []
-    for name, cell in zip(names, one.record.cells, strict=True):
+    for one in judge(record):
+        finding = key_finding(one)
+        decided = "" if finding is None else f"{finding.what}: {told_with_interval(finding)}"
+        words = (
+            str(one.claim.number),
+            one.claim.text,
+            f"{VERDICT_SIGNS[one.verdict][0]} {one.verdict}",
+            decided,
+            record.machine.name,
+            record.settings.dtype.value,
+        )
+        rows.append((*map(render.escaped, words), _link(stem, record.created)))
+    return rows
+
+
+def _rows(stem: str, record: Record) -> list[tuple[str, ...]]:
+    names = shown.names_beside_models([cell.workload for cell in record.cells])
+    link = _link(stem, record.created)
+    rows = []
+    for name, cell in zip(names, record.cells, strict=True):
         told = render.results_cells(cell)
         model = shown.model(cell.workload, cell.cost)
-        words = (name, model, one.record.machine.name, cell.workload.dtype)
+        words = (name, model, record.machine.name, cell.workload.dtype)
         figures_told = told if cell.summary else (cell.status, *told[1:])
         rows.append((*map(render.escaped, (*words, *figures_told)), link))
     return rows

@@ -5,19 +5,30 @@ reasons, names) is escaped where it is written, not where it is read.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
-from lmdm_bench import figures
 from lmdm_bench import format as shown
-from lmdm_bench.record import Cell, Cost, Estimate, Memory, Record, Summary, write_whole
+from lmdm_bench.canvas import FAINT, INK, MUTED, PAPER, to_png, to_svg
+from lmdm_bench.figures import FIGURES
+from lmdm_bench.record import (
+    Cell,
+    Cost,
+    Estimate,
+    Machine,
+    Memory,
+    Record,
+    Summary,
+    Tool,
+    write_whole,
+)
 
 Verdict = Literal["keeps up", "model alone keeps up", "does not keep up", "cannot tell"]
 
@@ -31,10 +42,10 @@ TEMPLATE = "report.html.jinja"
 # What Markdown would read as markup inside a line. A lone "<" or "_" inside a word is none.
 _MARKDOWN_SIGNS = re.compile(r"([\\`*|~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|<(?=[A-Za-z/!?]))")
 _PAGE_COLOURS = {
-    figures.INK: "var(--ink)",
-    figures.MUTED: "var(--muted)",
-    figures.FAINT: "var(--faint)",
-    figures.PAPER: "var(--paper)",
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    FAINT: "var(--faint)",
+    PAPER: "var(--paper)",
 }
 _COMMIT_LETTERS = 10
 _MOST_OF_ORDER = 12
@@ -82,6 +93,19 @@ class Section:
     parts: tuple[Table | Words | Picture | Code, ...]
 
 
+class Measured(Protocol):
+    """What a record of any kind says of when, with what and where it was measured."""
+
+    @property
+    def created(self) -> str: ...
+
+    @property
+    def tool(self) -> Tool: ...
+
+    @property
+    def machine(self) -> Machine: ...
+
+
 def verdict(summary: Summary) -> Verdict:
     """Whether a scheme keeps up: told only where the whole interval is on one side of 1.
 
@@ -115,12 +139,12 @@ def answer(record: Record) -> str:
 
 def markdown(record: Record, figure_folder: str = "") -> str:
     """``report.md``; its figures are PNG files in ``figure_folder``, beside it unless told."""
-    lines = [f"# {escaped(_title(record))}", "", escaped(_subtitle(record)), ""]
+    lines = [f"# {escaped(_title(record))}", "", escaped(subtitle(record)), ""]
     lines += [escaped(answer(record)), ""]
     for section in _sections(record):
         lines += [f"## {escaped(section.title)}", ""]
         for part in section.parts:
-            lines += [*_markdown_part(part, figure_folder), ""]
+            lines += [*markdown_part(part, CAPTIONS, figure_folder), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -128,16 +152,19 @@ def html(record: Record) -> str:
     """One page that needs nothing else: its style and its figures are inside."""
     names = shown.names_beside_models([one.workload for one in record.cells])
     return (
-        _environment()
+        environment()
         .get_template(TEMPLATE)
         .render(
             title=_title(record),
-            subtitle=_subtitle(record),
+            subtitle=subtitle(record),
             answer=answer(record),
             gauges=[_gauge(*one) for one in zip(names, record.cells, strict=True)],
             sections=_sections(record),
             captions=CAPTIONS,
-            pictures={name: _inline_svg(record, name) for name in figures.FIGURES},
+            pictures={
+                name: inline_svg(to_svg(draw(record)), name, CAPTIONS[name])
+                for name, draw in FIGURES.items()
+            },
         )
     )
 
@@ -153,7 +180,7 @@ def write_report(record: Record, folder: Path) -> list[Path]:
 
 def pngs(record: Record) -> dict[str, bytes]:
     """The figures that a report shows, by name."""
-    return {name: figures.to_png(draw(record)) for name, draw in figures.FIGURES.items()}
+    return {name: to_png(draw(record)) for name, draw in FIGURES.items()}
 
 
 def results_cells(cell: Cell) -> tuple[str, ...]:
@@ -194,14 +221,8 @@ def escaped(text: str) -> str:
     return _MARKDOWN_SIGNS.sub(r"\\\1", shown.plain(text).replace("&", "&amp;"))
 
 
-# --- what is said ----------------------------------------------------------
-
-
-def _title(record: Record) -> str:
-    return f"Live music diffusion on {record.machine.name}"
-
-
-def _subtitle(record: Record) -> str:
+def subtitle(record: Measured) -> str:
+    """When and with what it was measured."""
     tool = record.tool
     if tool.git_commit is None:
         built = f"commit {shown.NOT_AVAILABLE}: {tool.git_reason or 'no reason given'}"
@@ -209,6 +230,76 @@ def _subtitle(record: Record) -> str:
         state = {True: ", with changes", False: "", None: ", perhaps with changes"}
         built = f"commit {tool.git_commit[:_COMMIT_LETTERS]}{state[tool.git_is_dirty]}"
     return f"Measured {record.created} with lmdm-bench {tool.version} ({built})."
+
+
+def machine_table(record: Measured) -> Table:
+    """What is known of the machine, and what it ran."""
+    tool = record.tool
+    rows = [*shown.machine_facts(record.machine), ("python", tool.python)]
+    rows += sorted(tool.packages.items())
+    return Table(("what", "value"), tuple(rows), 2)
+
+
+def repeating(record: Measured) -> str:
+    """With what the same can be measured again."""
+    tool = record.tool
+    at = "" if tool.git_commit is None else f" at commit {tool.git_commit}"
+    return (
+        f"With lmdm-bench {tool.version}{at}. Noise, prompts and random weights come from the "
+        "seed; the times are this machine's."
+    )
+
+
+def markdown_part(
+    part: Table | Words | Picture | Code, captions: Mapping[str, str], figure_folder: str
+) -> list[str]:
+    """The lines of one part of a section; its pictures are PNG files in the folder."""
+    match part:
+        case Table():
+            return markdown_table(part)
+        case Words():
+            return [escaped(part.text)]
+        case Picture():
+            folder = f"{quote(figure_folder)}/" if figure_folder else ""
+            return [f"![{captions[part.name]}]({folder}{part.name}.png)"]
+        case Code():
+            longest = max((len(run) for run in re.findall("`+", part.text)), default=0)
+            fence = "`" * max(3, longest + 1)
+            return [f"{fence}sh", part.text, fence]
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Where ``TEMPLATE`` is; what is put into a page is escaped there."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def inline_svg(svg: str, name: str, caption: str) -> Markup:
+    """A figure as an element of the page: it takes the page's colours, and its ids are its own."""
+    svg = svg[svg.index("<svg") :]
+    for attribute in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {attribute}="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    for colour, variable in _PAGE_COLOURS.items():
+        svg = svg.replace(colour, variable)
+    label = f'role="img" aria-label="{caption}"'
+    return Markup(svg.replace("<svg ", f"<svg {label} ", 1))
+
+
+# --- what is said ----------------------------------------------------------
+
+
+def _title(record: Record) -> str:
+    return f"Live music diffusion on {record.machine.name}"
 
 
 def _said(name: str, cell: Cell) -> str:
@@ -273,10 +364,10 @@ def _sections(record: Record) -> tuple[Section, ...]:
         *_sound(named),
         Section("Workloads", (_workloads(named),)),
         Section("Settings", (_settings(record),)),
-        Section("Machine", (_machine(record),)),
+        Section("Machine", (machine_table(record),)),
         Section(
             "How to repeat this",
-            (Code(record.settings.command), Words(_repeating(record))),
+            (Code(record.settings.command), Words(repeating(record))),
         ),
         Section("What is timed and what is not", tuple(map(Words, _notes(record)))),
     )
@@ -583,22 +674,6 @@ def _order(order: Sequence[str]) -> str:
     return ", ".join(order[:_MOST_OF_ORDER]) + more
 
 
-def _machine(record: Record) -> Table:
-    tool = record.tool
-    rows = [*shown.machine_facts(record.machine), ("python", tool.python)]
-    rows += sorted(tool.packages.items())
-    return Table(("what", "value"), tuple(rows), 2)
-
-
-def _repeating(record: Record) -> str:
-    tool = record.tool
-    at = "" if tool.git_commit is None else f" at commit {tool.git_commit}"
-    return (
-        f"With lmdm-bench {tool.version}{at}. Noise, prompts and random weights come from the "
-        "seed; the times are this machine's."
-    )
-
-
 def _notes(record: Record) -> Iterator[str]:
     is_without = any(one.cost.codec is None for one in record.cells)
     tokens = " (its tokens, where the suite has no codec for the model)" if is_without else ""
@@ -628,36 +703,6 @@ def _methods(record: Record) -> list[str]:
     return list(dict.fromkeys(one.summary.rtf_model.method for one in record.cells if one.summary))
 
 
-# --- how it is written -----------------------------------------------------
-
-
-def _markdown_part(part: Table | Words | Picture | Code, figure_folder: str) -> list[str]:
-    match part:
-        case Table():
-            return markdown_table(part)
-        case Words():
-            return [escaped(part.text)]
-        case Picture():
-            folder = f"{quote(figure_folder)}/" if figure_folder else ""
-            return [f"![{CAPTIONS[part.name]}]({folder}{part.name}.png)"]
-        case Code():
-            longest = max((len(run) for run in re.findall("`+", part.text)), default=0)
-            fence = "`" * max(3, longest + 1)
-            return [f"{fence}sh", part.text, fence]
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
 def _gauge(name: str, cell: Cell) -> dict[str, object]:
     """One scheme's rtf on a line from 0, with a mark at 1: places in per cent of the line."""
     told = _deciding(cell.summary) if cell.summary else None
@@ -676,18 +721,3 @@ def _gauge(name: str, cell: Cell) -> dict[str, object]:
         "width": None if interval is None else 100 * (interval[1] - interval[0]) / whole,
         "one": 100 / whole,
     }
-
-
-def _inline_svg(record: Record, name: str) -> Markup:
-    """A figure as an element of the page: it takes the page's colours, and its ids are its own."""
-    svg = figures.to_svg(figures.FIGURES[name](record))
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    for colour, variable in _PAGE_COLOURS.items():
-        svg = svg.replace(colour, variable)
-    label = f'role="img" aria-label="{CAPTIONS[name]}"'
-    return Markup(svg.replace("<svg ", f"<svg {label} ", 1))

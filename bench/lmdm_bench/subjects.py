@@ -84,7 +84,9 @@ def validate(request: Request) -> None:
     lmm_subject.check_lmm_models(request)
     is_diffusion_run = any(scheme in DIFFUSION_SCHEMES for scheme in request.schemes)
     if request.checkpoint is not None and not is_diffusion_run:
-        raise InputError(f"{request.checkpoint.name} is given, but no diffusion scheme is to be run")
+        raise InputError(
+            f"{request.checkpoint.name} is given, but no diffusion scheme is to be run"
+        )
     try:
         geometry_of(request)
         diffusion_subject.sampler_of(request)

@@ -234,7 +234,8 @@ class ClaimsRun:
             if lane.subject is None:
                 continue
             if lane.preset not in checks:
-                self._say(f"checking {' of '.join(reversed(lane.preset))} against its oracle")
+                scheme, model = lane.preset
+                self._say(f"checking {scheme} ({model}) against its oracle")
                 try:
                     checks[lane.preset] = lane.subject.check()
                 except (MemoryError, RuntimeError, ValueError, ArithmeticError) as error:

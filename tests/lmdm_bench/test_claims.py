@@ -350,3 +350,11 @@ def test_the_rivals_are_told_per_second_of_audio() -> None:
     told = " ".join(judged(claims_records.agreeing(), 6).explanation)
     assert "mrt1-large, 761.6 M parameters" in told.replace("\N{NO-BREAK SPACE}", " ")
     assert "passes one after the other; bound by compute" in told
+
+
+def test_one_step_is_singular_and_little_memory_is_told_in_megabytes() -> None:
+    judgements = judge(claims_records.agreeing())
+    told = " ".join(" ".join(one.explanation) for one in judgements)
+    assert "time at 1 step" in told and "1 steps" not in told.replace("11 steps", "")
+    assert "MB of cache" in told.replace("\N{NO-BREAK SPACE}", " ")
+    assert " 0.00" not in told.split("holds", 1)[1].split("fits", 1)[0]

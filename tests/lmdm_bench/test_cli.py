@@ -1,5 +1,6 @@
 """The command as people type it: what it prints, what it leaves, and how it refuses."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,8 +17,12 @@ import typer.main
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-from lmdm_bench import cli, session
-from lmdm_bench.record import from_json, load
+import claims_records
+import records
+from lmdm_bench import cli, session, sweep_run
+from lmdm_bench.claims_record import MemoryProbe, load_claims, save_claims
+from lmdm_bench.out_folder import claimed
+from lmdm_bench.record import from_json, load, save, to_json
 
 TINY = ["run", "--model", "tiny", "--context-frames", "12", "--block-frames", "3", "--steps", "2"]
 FILES = {
@@ -33,6 +38,17 @@ FILES = {
 }
 BAD_INPUT = 2
 
+LMM_TINY = ["--lmm-model", "mrt1-tiny,mrt2-tiny"]
+FIVE = "outpaint,encoder-decoder,block-causal,lmm-encoder-decoder,lmm-frame-wise"
+# Over at once: what is needed is visited in one round.
+CLAIMS = ["claims", "--model", "tiny", "--budget-minutes", "0.001", "--dtype", "fp32"]
+
+
+@pytest.fixture(autouse=True)
+def _known_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No seconds for what ``test_ceiling.py`` measures."""
+    monkeypatch.setattr(session, "measure_ceiling", lambda *_: records.CPU_CEILING)
+
 
 def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli.app, [str(one) for one in arguments])
@@ -40,14 +56,23 @@ def call(*arguments: str | Path) -> Result:
 
 def refused(tmp_path: Path, *arguments: str | Path) -> str:
     """The one sentence with which a run is refused; nothing may be left behind."""
-    out = tmp_path / "out"
-    result = call(*TINY, "--out", out, *arguments)
+    return refused_words(tmp_path / "out", call(*TINY, "--out", tmp_path / "out", *arguments))
+
+
+def refused_words(out: Path, result: Result) -> str:
     assert result.exit_code == BAD_INPUT, result.output
     assert not out.exists()
     assert "Traceback" not in result.output
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("lmdm-bench: ")
     return lines[0]
+
+
+@pytest.fixture
+def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without their report, which takes longer than a tiny run."""
+    monkeypatch.setattr("lmdm_bench.render.write_report", lambda record, folder: [])
+    monkeypatch.setattr("lmdm_bench.claims_render.write_claims_report", lambda record, folder: [])
 
 
 def test_a_run_leaves_record_report_figures_and_audio(tmp_path: Path) -> None:
@@ -59,31 +84,56 @@ def test_a_run_leaves_record_report_figures_and_audio(tmp_path: Path) -> None:
     assert {cell.status for cell in record.cells} == {"OK"}
     for words in ("outpaint", "encoder-decoder", "block-causal", "deadline", "codec decode"):
         assert words in result.output
-
-
-def test_a_run_is_no_wider_than_80_columns(tmp_path: Path) -> None:
-    result = call(*TINY, "--out", tmp_path / "out")
     assert max(map(len, result.output.splitlines())) <= 80
 
-
-def test_json_is_the_record_and_nothing_else_on_standard_output(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    result = call(*TINY, "--json", "--blocks", "2", "--out", out)
-    assert from_json(result.stdout) == load(out / "record.json")
-
-
-def test_a_report_is_rendered_again_from_the_record_alone(tmp_path: Path) -> None:
-    out, again = tmp_path / "out", tmp_path / "again"
-    call(*TINY, "--blocks", "2", "--out", out)
+    again = tmp_path / "again"
     result = call("report", out / "record.json", "--out", again)
     assert result.exit_code == 0, result.output
     for name in ("report.md", "report.html", "waterfall.png"):
         assert (again / name).read_bytes() == (out / name).read_bytes()
 
 
+def test_five_schemes_of_three_models_are_one_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = call(*TINY, "--scheme", FIVE, *LMM_TINY, "--blocks", "3", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert {one.name for one in out.iterdir()} == FILES
+    record = load(out / "record.json")
+    found = [(cell.workload.scheme, cell.workload.model, cell.status) for cell in record.cells]
+    models = ["tiny"] * 3 + ["mrt1-tiny", "mrt2-tiny"]
+    assert found == [(*one, "OK") for one in zip(FIVE.split(","), models, strict=True)]
+    assert all(cell.cost.parameters > 0 for cell in record.cells)
+    assert max(map(len, result.output.splitlines())) <= 80
+    for words in (*FIVE.split(","), "mrt1-tiny", "mrt2-tiny"):
+        assert words in result.output
+        assert words in (out / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("_unrendered")
+def test_lengths_of_an_lmm_are_axes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lengths = ["--lmm-context-frames", "9", "--lmm-block-frames", "2", "--lmm-levels", "3"]
+    scheme = ["--scheme", "lmm-frame-wise", "--lmm-model", "mrt2-tiny"]
+    result = call(*TINY, *scheme, *lengths, "--guidance", "3", "--blocks", "1", "--out", out)
+    assert result.exit_code == 0, result.output
+    (cell,) = load(out / "record.json").cells
+    work = cell.workload
+    assert (work.context_frames, work.block_frames, work.num_levels) == (9, 2, 3)
+    assert work.guidance_scale == 3
+    assert not list(out.glob("*.wav"))
+
+
+@pytest.mark.usefixtures("_unrendered")
+def test_json_is_the_record_and_nothing_else_on_standard_output(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = call(*TINY, "--json", "--blocks", "2", "--out", out)
+    assert from_json(result.stdout) == load(out / "record.json")
+
+
 def test_several_reports_go_into_folders_of_their_own(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        call(*TINY, "--blocks", "1", "--out", tmp_path / name)
+        (tmp_path / name).mkdir()
+        save(records.all_ok(), tmp_path / name / "record.json")
     both = [tmp_path / name / "record.json" for name in ("a", "b")]
     result = call("report", *both, "--out", tmp_path / "reports")
     assert result.exit_code == 0, result.output
@@ -91,6 +141,7 @@ def test_several_reports_go_into_folders_of_their_own(tmp_path: Path) -> None:
         assert (tmp_path / "reports" / name / "report.html").exists()
 
 
+@pytest.mark.usefixtures("_unrendered")
 @pytest.mark.parametrize(
     ("rate_hz", "channels"), [(44_100, 2), (48_000, 1), (22_050, 2), (44_100, 6)]
 )
@@ -120,6 +171,11 @@ def test_any_sound_file_is_taken_as_context(tmp_path: Path, rate_hz: int, channe
         (["--attention", "triton"], "attention 'triton' cannot run"),
         (["--device", "abacus"], "'abacus'"),
         (["--sampler", "heun"], "unknown sampler 'heun'"),
+        (["--lmm-model", "mrt1-tiny"], "which is not among the schemes"),
+        (["--lmm-levels", "3"], "no LMM scheme is to be run"),
+        (["--scheme", FIVE, "--lmm-model", "mrt3"], "unknown LMM model 'mrt3'"),
+        (["--scheme", FIVE, *LMM_TINY, "--lmm-levels", "9"], "takes 2 to 4 levels, got 9"),
+        (["--scheme", "lmm-frame-wise", "--checkpoint", "w.ckpt"], "no diffusion scheme"),
         (["--input", "no-such-song.wav"], "no-such-song.wav"),
         (["--checkpoint", "no-such-file.ckpt"], "no-such-file.ckpt is not a file"),
     ],
@@ -159,15 +215,16 @@ def test_an_out_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_results_are_not_overwritten(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    call(*TINY, "--blocks", "1", "--out", out)
-    before = (out / "record.json").read_bytes()
-    result = call(*TINY, "--blocks", "1", "--out", out)
-    assert result.exit_code == BAD_INPUT
-    assert "already holds a record" in result.stderr
-    assert (out / "record.json").read_bytes() == before
+    path = tmp_path / "record.json"
+    save(records.all_ok(), path)
+    before = path.read_bytes()
+    for command in (TINY, CLAIMS):
+        result = call(*command, "--out", tmp_path)
+        assert "already holds a record" in refused_words(tmp_path / "none", result)
+    assert path.read_bytes() == before
 
 
+@pytest.mark.usefixtures("_unrendered")
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,9 +237,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
 
 
 def test_a_truncated_record_is_one_sentence(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    call(*TINY, "--blocks", "1", "--out", out)
-    text = (out / "record.json").read_text()
+    text = to_json(records.all_ok())
     cut = tmp_path / "cut.json"
     cut.write_text(text[: len(text) // 2])
     other = tmp_path / "other.json"
@@ -233,6 +288,180 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     assert (out / "report.html").exists()
 
 
+# --- Claims ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _probes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No processes for memory: they are ``test_memory_probe.py``'s."""
+    monkeypatch.setattr(
+        sweep_run,
+        "probe",
+        lambda request, workload, cost, repeats: MemoryProbe(
+            workload, cost, "OK", None, (cost.footprint.peak_bytes,) * repeats
+        ),
+    )
+
+
+@pytest.mark.usefixtures("_probes_at_once")
+def test_claims_leave_a_record_and_its_report(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cached = ["--scheme", "encoder-decoder,block-causal"]
+    result = call(*CLAIMS, *cached, "--out", out)
+    assert result.exit_code == 0, result.output
+    record = load_claims(out / "claims.json")
+    assert {point.status for point in record.points} == {"OK"}
+    assert str(tmp_path) not in (out / "claims.json").read_text()
+    assert {"claims.json", "claims.md", "claims.html"} < {one.name for one in out.iterdir()}
+    assert not (out / ".claimed-by").exists()
+    assert "workloads fit into the time" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+    again = call("report", out / "claims.json", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    rendered = {one.name for one in (tmp_path / "again").iterdir()}
+    assert rendered == {one.name for one in out.iterdir()} - {"claims.json"}
+    for name in ("claims.md", "claims.html"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+@pytest.mark.usefixtures("_probes_at_once", "_unrendered")
+def test_claims_go_on_with_the_record_in_their_folder(tmp_path: Path) -> None:
+    """With more time, and with the record as all that is printed."""
+    out, cached = tmp_path / "out", ["--scheme", "encoder-decoder,block-causal"]
+    assert call(*CLAIMS, *cached, "--out", out).exit_code == 0
+    record = load_claims(out / "claims.json")
+    more = [*CLAIMS[:4], "0.03", *CLAIMS[5:], *cached, "--json"]
+    result = call(*more, "--resume", out)
+    assert result.exit_code == 0, result.output
+    resumed = load_claims(out / "claims.json")
+    assert json.loads(result.stdout) == json.loads((out / "claims.json").read_text())
+    assert resumed.settings.budget_minutes == 0.03
+    for old, new in zip(record.points, resumed.points, strict=True):
+        assert new.visits[: len(old.visits)] == old.visits
+    assert resumed.memory == record.memory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--budget-minutes", "0"], "the budget must be some minutes, got 0"),
+        (["--budget-minutes", "-1"], "the budget must be some minutes, got -1"),
+        (["--budget-minutes", "nan"], "the budget must be some minutes, got nan"),
+        (["--budget-minutes", "inf"], "the budget must be some minutes, got inf"),
+        (["--scheme", "causal"], "unknown scheme 'causal'; there are outpaint"),
+        (["--scheme", ","], "no scheme to run"),
+        (["--model", "huge"], "unknown model 'huge'"),
+        (["--lmm-model", "mrt3"], "unknown LMM model 'mrt3'"),
+        (["--scheme", "outpaint", "--lmm-model", "mrt1-tiny"], "not among the schemes"),
+        (["--dtype", "int3"], "unknown dtype 'int3'"),
+        (["--device", "abacus"], "'abacus'"),
+        (["--attention", "triton"], "attention 'triton' cannot run"),
+        (["--seed", "-1"], "seed must not be negative"),
+        (["--resume", "there"], "--out names a new folder, --resume one to go on with: give one"),
+    ],
+)
+def test_claims_that_cannot_be_measured_are_one_sentence(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    out = tmp_path / "out"
+    assert words in refused_words(out, call(*CLAIMS, *LMM_TINY, "--out", out, *arguments))
+
+
+def test_a_folder_without_claims_is_none_to_go_on_with(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        result = call(*CLAIMS, "--resume", folder)
+        assert "cannot read the record" in refused_words(tmp_path / "nowhere", result)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_machine_s_claims_stay_as_they_are(tmp_path: Path) -> None:
+    save_claims(claims_records.agreeing(), tmp_path / "claims.json")
+    before = (tmp_path / "claims.json").read_bytes()
+    result = call(*CLAIMS, "--resume", tmp_path)
+    words = refused_words(tmp_path / "none", result)
+    assert "this run cannot be taken up again: its machine was AMD EPYC" in words
+    assert (tmp_path / "claims.json").read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["claims.json"]
+
+
+def test_claims_are_not_overwritten(tmp_path: Path) -> None:
+    save_claims(claims_records.agreeing(), tmp_path / "claims.json")
+    before = (tmp_path / "claims.json").read_bytes()
+    for command in (CLAIMS, TINY):
+        result = call(*command, "--out", tmp_path)
+        assert "already holds a record" in refused_words(tmp_path / "none", result)
+    assert (tmp_path / "claims.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--out", "--resume"])
+def test_two_claims_runs_do_not_share_a_folder(tmp_path: Path, option: str) -> None:
+    if option == "--resume":
+        save_claims(claims_records.agreeing(), tmp_path / "claims.json")
+    with claimed(tmp_path, is_resumed=True):
+        result = call(*CLAIMS, option, tmp_path)
+        assert "another run is writing" in refused_words(tmp_path / "none", result)
+
+
+@pytest.mark.parametrize(
+    ("change", "exit_code"),
+    [
+        ({}, 0),
+        ({"points": "FAILED"}, cli.SOME_FAILED),
+        ({"memory": "OOM"}, cli.SOME_FAILED),
+        ({"is_interrupted": True, "points": "INTERRUPTED"}, cli.INTERRUPTED),
+    ],
+    ids=str,
+)
+def test_claims_exit_by_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], exit_code: int
+) -> None:
+    record = claims_records.agreeing()
+    for name in ("points", "memory"):
+        if name in change:
+            first, *others = getattr(record, name)
+            failed = dataclasses.replace(first, status=change[name], reason="a reason")
+            record = dataclasses.replace(record, **{name: (failed, *others)})
+    is_interrupted = change.get("is_interrupted", False)
+    settings = dataclasses.replace(record.settings, is_interrupted=is_interrupted)
+    record = dataclasses.replace(record, settings=settings)
+    monkeypatch.setattr(cli, "_claim_and_write", lambda *_: record)
+    result = call(*CLAIMS, "--scheme", "outpaint", "--out", tmp_path / "out", "--json")
+    assert result.exit_code == exit_code, result.output
+    assert len(json.loads(result.stdout)["points"]) == len(record.points)
+
+
+def test_records_of_both_kinds_are_rendered_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("run", "claims"):
+        (tmp_path / folder).mkdir()
+    save(records.all_ok(), tmp_path / "run" / "record.json")
+    save_claims(claims_records.agreeing(), tmp_path / "claims" / "claims.json")
+    drawn: list[Path] = []
+    monkeypatch.setattr(
+        "lmdm_bench.claims_render.write_claims_report",
+        lambda record, folder: drawn.append(folder) or [folder / "claims.md"],
+    )
+    both = [tmp_path / "run" / "record.json", tmp_path / "claims" / "claims.json"]
+    result = call("report", *both, "--out", tmp_path / "reports")
+    assert result.exit_code == 0, result.output
+    assert drawn == [tmp_path / "reports" / "claims"]
+    assert (tmp_path / "reports" / "run" / "report.md").exists()
+    assert "wrote claims.md" in result.output
+
+
+def test_truncated_claims_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "claims.json"
+    save_claims(claims_records.agreeing(), path)
+    path.write_text(path.read_text()[:1000])
+    result = call("report", path, "--out", tmp_path / "again")
+    assert "cut off" in refused_words(tmp_path / "again", result)
+
+
+# --- The command -----------------------------------------------------------------------------
+
+
 def test_doctor_names_the_machine_and_has_a_reason_for_everything() -> None:
     result = call("doctor")
     assert result.exit_code == 0
@@ -243,9 +472,21 @@ def test_doctor_names_the_machine_and_has_a_reason_for_everything() -> None:
     assert all(one["reason"] for one in told["abilities"])
 
 
-def test_the_command_shows_files_by_name_only() -> None:
-    command = cli._command(["run", "--input", "/home/someone/my song.wav", "--steps", "2"])
-    assert command == "lmdm-bench run --input 'my song.wav' --steps 2"
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("run|--input|/home/me/my song.wav|--steps|2", "run --input 'my song.wav' --steps 2"),
+        (
+            "run|--input=/home/me/a.wav|--checkpoint=b/c.ckpt",
+            "run --input=a.wav --checkpoint=c.ckpt",
+        ),
+        ("claims|--resume|/home/me/runs/x", "claims --resume x"),
+        ("claims|--out=/home/me/runs/x|--seed=1", "claims --out=x --seed=1"),
+        ("run|--scheme=a,b|--seed|1", "run --scheme=a,b --seed 1"),
+    ],
+)
+def test_the_command_shows_files_by_name_only(arguments: str, shown: str) -> None:
+    assert cli._command(arguments.split("|")) == f"lmdm-bench {shown}"
 
 
 def test_commands_and_options_are_the_written_list() -> None:
@@ -256,6 +497,19 @@ def test_commands_and_options_are_the_written_list() -> None:
         for name, command in group.commands.items()
     }
     assert options == {
+        "claims": [
+            "--attention",
+            "--budget-minutes",
+            "--device",
+            "--dtype",
+            "--json",
+            "--lmm-model",
+            "--model",
+            "--out",
+            "--resume",
+            "--scheme",
+            "--seed",
+        ],
         "doctor": ["--json"],
         "report": ["--out"],
         "run": [
@@ -269,6 +523,10 @@ def test_commands_and_options_are_the_written_list() -> None:
             "--guidance",
             "--input",
             "--json",
+            "--lmm-block-frames",
+            "--lmm-context-frames",
+            "--lmm-levels",
+            "--lmm-model",
             "--model",
             "--out",
             "--sampler",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lmdm_bench import memory
-from lmdm_bench.memory import RssPeak, baseline, peak_memory
+from lmdm_bench.memory import RssPeak, baseline, free_bytes, peak_memory
 
 LARGE_BYTES = 96 << 20
 VRAM = memory.VRAM_FIELDS
@@ -140,3 +140,12 @@ def test_a_baseline_on_cuda_begins_its_counters_anew(monkeypatch):
     )
     assert baseline("cuda:0") > 0
     assert calls == ["empty", "cuda:0"]
+
+
+def test_free_memory_is_the_system_s_or_the_device_s(monkeypatch):
+    monkeypatch.setattr(
+        memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=500, total=900)
+    )
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70, 80))
+    assert free_bytes("cpu") == 500
+    assert free_bytes("cuda:0") == 70

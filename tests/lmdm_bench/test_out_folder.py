@@ -47,6 +47,45 @@ def test_results_are_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "record.json").read_text() == "precious"
 
 
+def test_a_claims_record_is_a_result_too(tmp_path: Path) -> None:
+    (tmp_path / "claims.json").write_text("precious")
+    with pytest.raises(InputError, match="already holds a record"), claimed(tmp_path):
+        pass
+    assert (tmp_path / "claims.json").read_text() == "precious"
+
+
+def test_a_run_that_goes_on_may_write_where_its_record_is(tmp_path: Path) -> None:
+    (tmp_path / "claims.json").write_text("begun")
+    with claimed(tmp_path, is_resumed=True) as folder:
+        (folder / "claims.json").write_text("gone on")
+    assert (tmp_path / "claims.json").read_text() == "gone on"
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_a_claims_record_outlives_a_failure_and_its_report_does_not(
+    tmp_path: Path, is_resumed: bool
+) -> None:
+    """It is written after each round, so it is whole whenever a run ends."""
+    if is_resumed:
+        (tmp_path / "claims.json").write_text("begun")
+    with pytest.raises(RuntimeError), claimed(tmp_path, is_resumed=is_resumed):
+        (tmp_path / "claims.json").write_text("three rounds")
+        (tmp_path / "claims.md").write_text("half a report")
+        raise RuntimeError
+    assert [one.name for one in tmp_path.iterdir()] == ["claims.json"]
+    assert (tmp_path / "claims.json").read_text() == "three rounds"
+
+
+def test_a_run_that_goes_on_shares_its_folder_with_none(tmp_path: Path) -> None:
+    (tmp_path / "claims.json").write_text("begun")
+    with (
+        claimed(tmp_path, is_resumed=True),
+        pytest.raises(InputError, match="another run is writing"),
+        claimed(tmp_path, is_resumed=True),
+    ):
+        pass
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         claimed(tmp_path),

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 import records
 from lmdm_bench import figures, render
 from lmdm_bench import format as shown
+from lmdm_bench.canvas import FAINT, INK, MUTED, PAPER
 from lmdm_bench.record import Estimate, Record
 
 NASTY = "a|b\n<script>alert('x')</script> [click](javascript:x) `code` *bold* &lt;"
@@ -281,7 +282,7 @@ def test_the_page_follows_the_readers_colours():
     text = render.html(records.all_ok())
     assert "prefers-color-scheme: dark" in text and "@media print" in text
     drawn = text[text.index("<svg") :]
-    for colour in (figures.INK, figures.PAPER, figures.MUTED, figures.FAINT):
+    for colour in (INK, PAPER, MUTED, FAINT):
         assert colour not in drawn
 
 

@@ -13,8 +13,8 @@ from lmdm_bench.errors import UnsupportedError
 from lmdm_bench.record import Choice, from_json, to_json
 from lmdm_bench.session import Asked, context_samples, measure, predict, with_audio
 from lmdm_bench.stream_run import Progress
-from lmdm_bench.subjects import SCHEMES
-from tiny_run import HEARD, REQUEST
+from lmdm_bench.subjects import DIFFUSION_SCHEMES, LMM_SCHEMES, SCHEMES
+from tiny_run import FIVE, HEARD, LMM_REQUEST, REQUEST
 
 ASKED = Asked(
     request=REQUEST,
@@ -34,7 +34,7 @@ def test_the_context_takes_as_many_samples_as_its_frames() -> None:
 
 def test_a_record_has_every_cell_and_loads_back_equal() -> None:
     record, generated = measure(ASKED, records.CPU_CEILING, QUIET)
-    assert [cell.workload.scheme for cell in record.cells] == list(SCHEMES)
+    assert [cell.workload.scheme for cell in record.cells] == list(DIFFUSION_SCHEMES)
     assert {cell.status for cell in record.cells} == {"OK"}
     assert [cell.cost for cell in record.cells] == [
         cost for _, cost in predict(REQUEST, records.CPU_CEILING)
@@ -45,6 +45,45 @@ def test_a_record_has_every_cell_and_loads_back_equal() -> None:
     assert from_json(to_json(record)) == record
     for cell, samples in zip(record.cells, generated, strict=True):
         assert samples.shape == (2, len(cell.blocks) * 3 * 64)
+
+
+def test_five_schemes_are_measured_back_to_back_and_three_of_them_make_audio(
+    tmp_path: Path,
+) -> None:
+    record, generated = measure(replace(ASKED, request=FIVE), records.CPU_CEILING, QUIET)
+    assert [cell.workload.scheme for cell in record.cells] == list(SCHEMES)
+    assert {cell.status for cell in record.cells} == {"OK"}
+    assert [cell.workload.model for cell in record.cells] == ["tiny"] * 3 + [
+        "mrt1-tiny",
+        "mrt2-tiny",
+    ]
+    assert from_json(to_json(record)) == record
+    record = with_audio(record, HEARD, generated, tmp_path)
+    for cell in record.cells:
+        is_lmm = cell.workload.scheme in LMM_SCHEMES
+        assert (cell.audio is None) == is_lmm == (cell.cost.codec is None)
+        assert all((block.codec_decode_ms is None) == is_lmm for block in cell.blocks)
+        assert cell.summary is not None
+        assert cell.summary.rtf_model.value is not None
+        assert (cell.summary.rtf.value is None) == is_lmm
+    assert {one.stem for one in tmp_path.iterdir()} == set(DIFFUSION_SCHEMES)
+    # Each round visits each scheme once.
+    order = record.settings.order
+    assert len(order) == 5 * 6
+    for start in range(0, len(order), 5):
+        assert sorted(order[start : start + 5]) == sorted(SCHEMES)
+
+
+def test_lmms_alone_need_no_diffusion_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a diffusion model was built")
+
+    monkeypatch.setattr(subjects, "DiffusionModel", refuse)
+    record, generated = measure(replace(ASKED, request=LMM_REQUEST), records.CPU_CEILING, QUIET)
+    assert [cell.workload.scheme for cell in record.cells] == list(LMM_SCHEMES)
+    assert {cell.status for cell in record.cells} == {"OK"}
+    assert all(not samples.size for samples in generated)
+    assert from_json(to_json(record)) == record
 
 
 def test_audio_is_the_context_and_then_the_blocks(tmp_path: Path) -> None:
@@ -106,9 +145,27 @@ def test_one_scheme_out_of_memory_leaves_the_others(monkeypatch: pytest.MonkeyPa
     assert [cell.status for cell in record.cells] == ["OOM", "OK", "OK"]
 
 
+def test_an_lmm_whose_keys_are_not_finite_is_a_row_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_block = subjects.LMMSubject.make_block
+
+    def spoilt(self: subjects.LMMSubject, watch: object) -> None:
+        if self.workload.scheme == "lmm-frame-wise":
+            raise FloatingPointError("the block's last frame has keys that are not finite")
+        make_block(self, watch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(subjects.LMMSubject, "make_block", spoilt)
+    record, _ = measure(replace(ASKED, request=FIVE), records.CPU_CEILING, QUIET)
+    assert [cell.status for cell in record.cells] == ["OK"] * 4 + ["FAILED"]
+    assert "not finite" in str(record.cells[-1].reason)
+
+
 def test_guidance_is_part_of_the_cost() -> None:
-    guided = replace(REQUEST, guidance_scale=7.0)
-    for (_, alone), (_, doubled) in zip(
-        predict(REQUEST, records.CPU_CEILING), predict(guided, records.CPU_CEILING), strict=True
+    """As a doubled batch, but for the frame-wise LMM, which hears it as tokens."""
+    guided = replace(FIVE, guidance_scale=7.0)
+    for (work, alone), (_, doubled) in zip(
+        predict(FIVE, records.CPU_CEILING), predict(guided, records.CPU_CEILING), strict=True
     ):
-        assert doubled.flops_attention == 2 * alone.flops_attention
+        factor = 1 if work.scheme == "lmm-frame-wise" else 2
+        assert doubled.flops_attention == factor * alone.flops_attention

@@ -1,93 +1,185 @@
-"""Names and numbers become streams whose blocks are the reference's own, checked and costed."""
+"""The one door: names are checked, costed and built, whichever kind of model is behind them."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-import lmdm_ref
 import records
 from lmdm_bench import subjects
-from lmdm_bench.clock import Stopwatch
+from lmdm_bench.diffusion_subject import DiffusionSubject
 from lmdm_bench.errors import InputError, UnsupportedError
-from lmdm_bench.subjects import SCHEMES, Model, Request, validate
-from tiny_run import HEARD, REQUEST
-
-
-def built(request: Request) -> Model:
-    model = Model(request)
-    model.encode(HEARD)
-    return model
-
-
-def subject(request: Request, scheme: str) -> subjects.DiffusionSubject:
-    return built(request).subject(scheme, records.cost(scheme))
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(
-    ("sampler", "guidance_scale"), [("pingpong", 1.0), ("euler", 3.0), ("pingpong++", 0.7)]
+from lmdm_bench.lmm_subject import LMMSubject
+from lmdm_bench.record import Ceiling
+from lmdm_bench.request import Request
+from lmdm_bench.subjects import (
+    DIFFUSION_SCHEMES,
+    LMM_SCHEMES,
+    SCHEMES,
+    WORKSPACE_BYTES,
+    Model,
+    cost_of,
+    preset_of,
+    scheme_of,
+    validate,
+    workload_of,
 )
-def test_each_scheme_is_within_its_budget(
-    scheme: str, dtype: str, sampler: str, guidance_scale: float
-) -> None:
-    request = replace(REQUEST, dtype=dtype, sampler=sampler, guidance_scale=guidance_scale)
-    check = subject(request, scheme).check()
-    assert check.is_within_budget, check
-    assert 0 < check.reference_error < check.budget
+from tiny_run import FIVE, HEARD, LMM_REQUEST, REQUEST
+
+CEILING = records.CPU_CEILING
+# The paper's setting, and the published LMMs'.
+PAPER = replace(
+    FIVE,
+    model="sao-small",
+    context_frames=192,
+    block_frames=48,
+    steps=8,
+    lmm_models=(),
+    dtype="bfloat16",
+)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_wrong_attention_fails_the_check(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def blind(query: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        return 1.01 * lmdm_ref.attend(query, *rest)
-
-    monkeypatch.setitem(subjects._ATTENTIONS, "range", blind)
-    check = subject(REQUEST, scheme).check()
-    assert not check.is_within_budget
-    assert check.error > check.budget
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("this model was built")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_timed_block_is_the_stream_s_own_block(scheme: str) -> None:
-    one = subject(REQUEST, scheme)
-    one.prefill()
-    watch = Stopwatch(lambda: None)
-    timed = [one.make_block(watch) for _ in range(3)]
+# --- Validation ------------------------------------------------------------------------------
 
-    again = subject(REQUEST, scheme)
-    again.prefill()
-    stream, state, codec = again._stream, again._state, again._codec
-    generator = torch.Generator().manual_seed(REQUEST.seed)
-    noises = (lmdm_ref.block_noise(stream, 1, generator) for _ in range(3))
-    with torch.inference_mode():
-        blocks = list(lmdm_ref.stream_blocks(stream, state, noises))
-        for samples, block in zip(timed, blocks, strict=True):
-            assert np.array_equal(samples, codec.decode(block)[0].numpy())
+
+@pytest.mark.parametrize("request_", [REQUEST, LMM_REQUEST, FIVE, PAPER])
+def test_what_makes_sense_passes(request_: Request) -> None:
+    validate(request_)
 
 
 @pytest.mark.parametrize(
-    ("scheme", "stages"),
+    ("change", "error", "words"),
     [
-        ("outpaint", {"step": 3, "commit": 1, "codec_decode": 1}),
-        ("encoder-decoder", {"context_encode": 1, "step": 3, "commit": 1, "codec_decode": 1}),
-        ("block-causal", {"step": 3, "codec_decode": 1}),
+        ({"schemes": ()}, InputError, "no scheme to run; there are outpaint, .*lmm-frame-wise"),
+        ({"schemes": ("causal",)}, InputError, "unknown scheme 'causal'; there are outpaint"),
+        ({"schemes": ("outpaint", "outpaint")}, InputError, "named twice"),
+        ({"model": "big"}, InputError, "unknown model 'big'; there are sao-small"),
+        ({"model": "mrt1-tiny"}, InputError, "unknown model 'mrt1-tiny'; there are sao-small"),
+        ({"sampler": "heun"}, InputError, "unknown sampler 'heun'; there are pingpong"),
+        ({"attention": "flash"}, InputError, "unknown attention 'flash'; there are range"),
+        ({"attention": "triton"}, UnsupportedError, "attention 'triton' cannot run"),
+        ({"context_frames": 10}, InputError, "10 context . 3 block frames is not a whole number"),
+        ({"context_frames": 0}, InputError, "context_frames must be at least 1, got 0"),
+        ({"block_frames": 0}, InputError, "block_frames must be at least 1, got 0"),
+        ({"steps": 0}, InputError, "steps must be at least 1, got 0"),
+        ({"guidance_scale": float("nan")}, InputError, "guidance must be a finite number"),
+        ({"seed": -1}, InputError, "seed must not be negative"),
+        ({"lmm_models": ("mrt2",)}, InputError, "unknown LMM model 'mrt2'; there are mrt1-large"),
+        ({"lmm_models": ("mrt1-base", "mrt1-tiny")}, InputError, "runs one model, got mrt1-base"),
+        ({"lmm_levels": 5}, InputError, "mrt1-tiny takes 2 to 4 levels, got 5"),
+        ({"lmm_levels": 1}, InputError, "mrt1-tiny takes 2 to 4 levels, got 1"),
+        ({"lmm_context_frames": 0}, InputError, "context_frames must be at least 1, got 0"),
+        ({"lmm_block_frames": -1}, InputError, "block_frames must be at least 1, got -1"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(
+    change: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        validate(replace(FIVE, **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (replace(REQUEST, lmm_models=("mrt2-tiny",)), "which is not among the schemes"),
+        (replace(REQUEST, lmm_levels=3), "no LMM scheme is to be run"),
+        (
+            replace(LMM_REQUEST, checkpoint=Path("folder/weights.ckpt")),
+            "weights.ckpt is given, but no diffusion scheme is to be run",
+        ),
     ],
 )
-def test_each_stage_is_under_the_watch_once_and_each_step_too(
-    scheme: str, stages: dict[str, int]
-) -> None:
-    one = subject(REQUEST, scheme)
-    one.prefill()
-    watch = Stopwatch(lambda: None)
-    samples = one.make_block(watch)
-    assert {name: len(times) for name, times in watch.stages_ms.items()} == stages
-    assert samples.shape == (2, 3 * 64)
-    assert samples.dtype == np.float32
+def test_what_would_be_ignored_is_refused(request_: Request, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        validate(request_)
+
+
+def test_levels_of_a_scheme_that_is_not_run_do_not_matter() -> None:
+    only = replace(LMM_REQUEST, schemes=LMM_SCHEMES[1:], lmm_models=("mrt2-tiny",), lmm_levels=1)
+    validate(only)
+
+
+# --- Names, workloads and costs --------------------------------------------------------------
+
+
+def test_each_scheme_runs_the_preset_of_its_kind() -> None:
+    assert [preset_of(FIVE, scheme) for scheme in SCHEMES] == [
+        "tiny",
+        "tiny",
+        "tiny",
+        "mrt1-tiny",
+        "mrt2-tiny",
+    ]
+    assert [preset_of(PAPER, scheme) for scheme in LMM_SCHEMES] == ["mrt1-large", "mrt2-small"]
+    assert scheme_of("mrt2-base") == "lmm-frame-wise"
+
+
+def test_a_workload_names_its_scheme_and_preset() -> None:
+    for scheme in SCHEMES:
+        work = workload_of(PAPER, scheme)
+        assert (work.scheme, work.model) == (scheme, preset_of(PAPER, scheme))
+        assert (work.steps is None) == (scheme in LMM_SCHEMES) == (work.num_levels is not None)
+
+
+@pytest.mark.parametrize("request_", [PAPER, FIVE, replace(PAPER, guidance_scale=3.0)])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_cost_s_parts_sum_to_the_whole(request_: Request, scheme: str) -> None:
+    cost = cost_of(request_, scheme, CEILING)
+    parts = cost.flops_projections + cost.flops_attention + cost.flops_head
+    assert parts == cost.flops_per_block
+    parts = cost.bytes_weights + cost.bytes_cache_read + cost.bytes_cache_written
+    assert parts == cost.bytes_per_block
+    at_least = max(
+        cost.flops_per_block / CEILING.flops_per_second,
+        cost.bytes_per_block / CEILING.bytes_per_second,
+    )
+    assert cost.bound_ms >= 1e3 * at_least * (1 - 1e-12)
+    assert cost.sequential_steps >= 1
+    assert (cost.codec is None) == (scheme in LMM_SCHEMES)
+
+
+def test_costs_are_the_paper_s() -> None:
+    costs = [cost_of(PAPER, scheme, CEILING) for scheme in SCHEMES]
+    assert [cost.evaluations for cost in costs] == [8, 8, 8, 800, 600]
+    assert [cost.sequential_steps for cost in costs] == [8, 9, 8, 851, 650]
+    assert [cost.frames_per_block for cost in costs] == [1920, 576, 432, 1856, 650]
+    assert [cost.encode_rows for cost in costs] == [0, 192, 48, 1006, 0]
+    millions = [round(cost.parameters / 1e6, 1) for cost in costs]
+    assert millions[:3] == [340.9] * 3
+    assert millions[3:] == [pytest.approx(761.6, rel=0.005), pytest.approx(229.73, rel=0.005)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_footprint_is_weights_in_the_run_s_dtype_and_what_lives_beside_them(scheme: str) -> None:
+    half, full = (
+        cost_of(replace(PAPER, dtype=dtype), scheme, CEILING) for dtype in ("bfloat16", "float32")
+    )
+    assert half.footprint.weight_bytes == 2 * half.parameters
+    assert full.footprint.weight_bytes == 4 * full.parameters
+    assert half.footprint.cache_bytes < full.footprint.cache_bytes
+    assert half.footprint.workspace_bytes == WORKSPACE_BYTES["cpu"]
+    found = half.footprint
+    parts = found.weight_bytes + found.cache_bytes + found.activation_bytes
+    assert found.peak_bytes == parts + found.workspace_bytes
+
+
+def test_a_device_s_index_does_not_change_its_workspace() -> None:
+    second = cost_of(replace(REQUEST, device="cuda:1"), "outpaint", CEILING)
+    assert second.footprint.workspace_bytes == WORKSPACE_BYTES["cuda"]
+
+
+def test_a_faster_machine_has_a_lower_bound() -> None:
+    faster = Ceiling(CEILING.dtype, 2 * CEILING.flops_per_second, 2 * CEILING.bytes_per_second)
+    for scheme in SCHEMES:
+        slow, fast = (cost_of(PAPER, scheme, one).bound_ms for one in (CEILING, faster))
+        assert fast == pytest.approx(slow / 2)
 
 
 def test_the_ceiling_knows_the_product_that_the_layers_use() -> None:
@@ -96,70 +188,73 @@ def test_the_ceiling_knows_the_product_that_the_layers_use() -> None:
     assert subjects.products(replace(REQUEST, dtype="float16")) == ()
 
 
-def test_float32_weights_are_packed_and_float16_says_why_not() -> None:
-    assert Model(REQUEST).linear.value == "packed"
-    plain = Model(replace(REQUEST, dtype="float16")).linear
-    assert plain.value == "plain"
-    assert "float16" in plain.reason
+# --- Models ----------------------------------------------------------------------------------
 
 
-def test_the_seed_decides_the_weights() -> None:
-    first, again, other = (
-        subject(replace(REQUEST, seed=seed), "outpaint")._codec.decode(torch.ones(1, 1, 8))
-        for seed in (0, 0, 1)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+def test_all_five_schemes_are_built_from_one_request_and_right() -> None:
+    model = Model(FIVE)
+    model.encode(HEARD)
+    for scheme in SCHEMES:
+        cost = cost_of(FIVE, scheme, CEILING)
+        one = model.subject(scheme, cost)
+        kind = LMMSubject if scheme in LMM_SCHEMES else DiffusionSubject
+        assert isinstance(one, kind)
+        assert one.workload == workload_of(FIVE, scheme)
+        assert one.cost is cost
+        assert one.check().is_within_budget
 
 
-def test_costs_are_the_paper_s_frames() -> None:
-    paper = replace(REQUEST, model="sao-small", context_frames=192, block_frames=48, steps=8)
-    ceiling = records.CPU_CEILING
-    costs = [subjects.cost_of(paper, scheme, ceiling) for scheme in SCHEMES]
-    assert [cost.frames_per_block for cost in costs] == [1920, 576, 432]
-    assert {cost.evaluations for cost in costs} == {8}
-    for cost in costs:
-        parts = cost.flops_projections + cost.flops_attention + cost.flops_head
-        assert parts == cost.flops_per_block
-        parts = cost.bytes_weights + cost.bytes_cache_read + cost.bytes_cache_written
-        assert parts == cost.bytes_per_block
-        assert cost.bound_ms >= cost.flops_per_block / ceiling.flops_per_second * 1e3
+def test_without_diffusion_schemes_no_decoder_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "DiffusionModel", refuse)
+    model = Model(LMM_REQUEST)
+    model.encode(HEARD)  # heard by nobody
+    assert model.weights == "random, seed 0"
+    assert model.linear.value in ("packed", "plain")
+    with pytest.raises(AssertionError, match="this model was built"):
+        Model(FIVE)
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "words"),
-    [
-        ({"schemes": ()}, InputError, "no scheme to run"),
-        ({"schemes": ("causal",)}, InputError, "unknown scheme 'causal'; there are outpaint"),
-        ({"schemes": ("outpaint", "outpaint")}, InputError, "named twice"),
-        ({"model": "big"}, InputError, "unknown model 'big'; there are sao-small"),
-        ({"sampler": "heun"}, InputError, "unknown sampler 'heun'; there are pingpong"),
-        ({"attention": "flash"}, InputError, "unknown attention 'flash'; there are range"),
-        ({"attention": "triton"}, UnsupportedError, "has no kernels yet"),
-        ({"context_frames": 10}, InputError, "10 context . 3 block frames is not a whole number"),
-        ({"context_frames": 0}, InputError, "context_frames must be at least 1, got 0"),
-        ({"block_frames": 0}, InputError, "block_frames must be at least 1, got 0"),
-        ({"steps": 0}, InputError, "steps must be at least 1, got 0"),
-        ({"guidance_scale": float("nan")}, InputError, "guidance must be a finite number"),
-        ({"seed": -1}, InputError, "seed must not be negative"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_a_sentence(
-    change: dict[str, object], error: type[Exception], words: str
+def test_only_the_lmms_that_are_asked_for_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    original = subjects.LMMModel
+
+    def recording(request: Request, scheme: str) -> object:
+        built.append(scheme)
+        return original(request, scheme)
+
+    monkeypatch.setattr(subjects, "LMMModel", recording)
+    Model(REQUEST, has_codec=False)
+    assert built == []
+    Model(FIVE, has_codec=False)
+    assert built == list(LMM_SCHEMES)
+
+
+@pytest.mark.parametrize("has_codec", [True, False])
+def test_a_model_s_codec_is_built_where_it_is_wanted(
+    has_codec: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(error, match=words):
-        validate(replace(REQUEST, **change))
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        subjects, "DiffusionModel", lambda request, *, has_codec: asked.append(has_codec)
+    )
+    Model(REQUEST, has_codec=has_codec)
+    assert asked == [has_codec]
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    save_file({"model.model.transformer.project_in.weight": torch.zeros(3, 3)}, path)
-    with pytest.raises(InputError, match=r"other.safetensors: .* does not fit tiny"):
-        Model(replace(REQUEST, checkpoint=path))
-
-
-@pytest.mark.gpu
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_each_scheme_is_within_its_budget_on_a_gpu(scheme: str) -> None:
-    request = replace(REQUEST, device="cuda", dtype="bfloat16")
-    assert subject(request, scheme).check().is_within_budget
+def test_a_subject_s_own_request_may_differ_in_lengths(scheme: str) -> None:
+    model = Model(FIVE, has_codec=False)
+    other = replace(FIVE, context_frames=6, lmm_context_frames=3, lmm_block_frames=2)
+    cost = cost_of(other, scheme, CEILING)
+    one = model.subject(scheme, cost, other)
+    assert one.workload == workload_of(other, scheme) != workload_of(FIVE, scheme)
+
+
+@pytest.mark.parametrize("scheme", DIFFUSION_SCHEMES)
+def test_diffusion_schemes_share_their_weights(scheme: str) -> None:
+    model = Model(REQUEST, has_codec=False)
+    decoders = [
+        model.subject(one, cost_of(REQUEST, one, CEILING))._stream.decoder  # type: ignore[union-attr]
+        for one in (scheme, "outpaint")
+    ]
+    assert decoders[0] is decoders[1]

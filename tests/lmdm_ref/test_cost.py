@@ -68,8 +68,8 @@ def meta_stream(
         noise = torch.empty(1, batch, stream.noise_frames, config.latent_channels)
         context = torch.empty(batch, geometry.context_frames, config.latent_channels)
         state = stream.prefill(context, prompt)
-        # A block-causal stream is steady once it has something to evict.
-        for _ in range(2):
+        # A block-causal stream is steady once it has something to evict, the others at once.
+        for _ in range(2 if scheme == "block-causal" else 0):
             state = stream.commit(stream.generate(noise, state), state)
     return stream, state, noise
 
