@@ -399,7 +399,7 @@ def _truth(law: Law, workload: Workload, sweeps: tuple[Sweep, ...]) -> _Truth:
 
 
 def _parts(law: Law, workload: Workload) -> tuple[float, float, float, float]:
-    """Seconds of: context encode (0 where none), steps, what is neither, one step's attention."""
+    """Seconds of: context encode (0 where none), steps, what is neither, all steps' attention."""
     parts = _PARTS[workload.scheme](law, workload)
     if law.is_aa and workload.scheme == "block-causal":
         same = dataclasses.replace(workload, context_frames=192)
@@ -429,7 +429,8 @@ def _encoder_decoder_parts(law: Law, workload: Workload) -> tuple[float, float, 
     encode = _pass_seconds(law, workload, law.encode_row_seconds * rows, rows * rows)
     step, attention = _cached_step(law, workload, law.encoder_decoder_step_context)
     rest = law.block_seconds + law.encoder_decoder_hidden_encode * encode
-    return encode, _creeping(steps, law.encoder_decoder_step_creep) * step, rest, attention
+    creeping = _creeping(steps, law.encoder_decoder_step_creep)
+    return encode, creeping * step, rest, steps * attention
 
 
 def _block_causal_parts(law: Law, workload: Workload) -> tuple[float, float, float, float]:
@@ -439,7 +440,7 @@ def _block_causal_parts(law: Law, workload: Workload) -> tuple[float, float, flo
     fused = law.step_row_seconds * block * _scale(workload) + attention
     factor = law.block_causal_factor
     rest = law.block_seconds * factor
-    return 0.0, (steps * step + fused) * factor, rest, attention * factor
+    return 0.0, (steps * step + fused) * factor, rest, (steps + 1) * attention * factor
 
 
 def _token_lmm_parts(law: Law, workload: Workload) -> tuple[float, float, float, float]:

@@ -169,7 +169,7 @@ class View:
         return self._seconds(points, lambda visit: visit.context_encode_ms)
 
     def attention_seconds(self, points: Sequence[Point]) -> Floats:
-        """[rounds, points]: seconds of one later step's self-attention, NaN where not timed."""
+        """[rounds, points]: seconds of all steps' self-attention, NaN where not timed."""
         return self._seconds(points, lambda visit: visit.attention_ms)
 
     def compute_seconds_per_audio_second(self, points: Sequence[Point]) -> Floats:
@@ -399,10 +399,10 @@ def flatness(
     def measure() -> Fitted:
         given = swept(view, scheme, "context")
         if np.isnan(given.attention).any():
-            raise NotIdentifiable("a step's attention alone was not timed")
+            raise NotIdentifiable("attention alone was not timed")
         own = own_seconds(given)
         if own.min() <= 0:
-            raise NotIdentifiable("attention alone took longer than the whole step")
+            raise NotIdentifiable("attention alone took longer than the steps")
         need_control(view)
         return _ratio(own[:, -1], own[:, 0])
 

@@ -184,7 +184,7 @@ def _test_encoder_decoder(view: View) -> tuple[Evidence, ...]:
 
 def _encoder_decoder_step(given: Swept) -> Floats:
     """Seconds of one step without its attention: what is left of a block after its encode."""
-    return given.after_encode / _steps_of(given) - given.attention
+    return (given.after_encode - given.attention) / _steps_of(given)
 
 
 def _explain_encoder_decoder(view: View) -> tuple[str, ...]:
@@ -231,13 +231,9 @@ def _test_block_causal(view: View) -> tuple[Evidence, ...]:
 
 
 def _block_causal_step(given: Swept) -> Floats:
-    """Seconds of one step without attention, the first step's second block of rows shared out.
-
-    The first pass carries the block before as well, so it has twice a later step's queries: in all
-    a block has the attention of K + 1 steps. The rows themselves are as many at each context.
-    """
-    steps = _steps_of(given)
-    return (given.seconds - (steps + 1) * given.attention) / steps
+    """Seconds of one step without attention, the first step's second block of rows shared out:
+    they are as many at each context."""
+    return (given.seconds - given.attention) / _steps_of(given)
 
 
 def _explain_block_causal(view: View) -> tuple[str, ...]:
@@ -246,7 +242,7 @@ def _explain_block_causal(view: View) -> tuple[str, ...]:
     )
     try:
         given = swept(view, "block-causal", "context")
-        share = (_steps_of(given) + 1) * given.attention / given.seconds
+        share = given.attention / given.seconds
     except NotIdentifiable:
         return tuple(told)
     if not np.isnan(share).any():

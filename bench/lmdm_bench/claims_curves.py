@@ -80,19 +80,9 @@ def audio_seconds_of(point: Point, frames: float) -> float:
     return frames * point.workload.samples_per_frame / point.workload.sample_rate_hz
 
 
-def attention_passes(point: Point) -> int:
-    """How many times a later step's attention a block has.
-
-    Block-causal's first pass carries the block before as well: it has twice the queries.
-    """
-    steps = point.workload.steps or 0
-    return steps + 1 if point.workload.scheme == "block-causal" else steps
-
-
 def attention_seconds(point: Point) -> Fitted | None:
-    """All attention of a block, from that of one step."""
-    told = mean_seconds(point, lambda visit: visit.attention_ms)
-    return None if told is None else replace(told, value=told.value * attention_passes(point))
+    """All attention of a block's steps."""
+    return mean_seconds(point, lambda visit: visit.attention_ms)
 
 
 @dataclass(frozen=True)

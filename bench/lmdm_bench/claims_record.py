@@ -37,8 +37,9 @@ class Visit:
     """One block of one point, made in one round.
 
     ``context_encode_ms`` is None where nothing is encoded ahead of the steps. ``attention_ms`` is
-    the self-attention of all layers in one later step, made alone right after the block on
-    keys of the same size; None where the point does not need it.
+    the self-attention of all layers in all of the block's steps, made alone right after it on keys
+    of the same sizes (block-causal's first step has the commit's too); None where the point does
+    not need it.
     """
 
     round_index: int

@@ -299,25 +299,30 @@ class DiffusionSubject:
             return np.asarray(samples[0].float().cpu().numpy())
 
     def attention_alone(self) -> Callable[[], None] | None:
-        """The self-attention of all layers in one later step, to be timed by itself; None where no
-        step sees a cache."""
+        """The self-attention of all layers in all steps of a block, to be timed by itself; None
+        where no step sees a cache."""
         if self.workload.scheme == "outpaint":
             return None
-        config, keys = self._stream.decoder.config, self._stream.geometry.window_frames + 1
-        rows, head_dim = self._stream.geometry.block_frames + 1, config.head_dim
-        like = torch.randn(1, device=self._context.device).to(self._stream.decoder.dtype)
-        cache = lmdm_ref.KVCache.allocate(
-            keys, config.depth, self._stream.sampler.copies, config.num_heads, head_dim, like
+        stream, geometry = self._stream, self._stream.geometry
+        config, batch = stream.decoder.config, stream.sampler.copies
+        passes = lmdm_ref.block_passes(
+            self.workload.scheme, geometry, stream.sampler.num_steps, self.workload.visible_blocks
         )
-        cache.fill(lmdm_ref.Span(0, keys), 0.5)
-        query = like.expand(self._stream.sampler.copies, config.num_heads, rows, head_dim)
-        query = query.contiguous()
-        plan = (lmdm_ref.plan_row(lmdm_ref.Span(0, rows), [lmdm_ref.Span(0, keys)]),)
+        plans = [one.plan for one in passes for _ in range(one.count) if one.has_token]
+        places = max(span.stop for plan in plans for row in plan for span in row.keys)
+        rows = max(row.queries.stop for plan in plans for row in plan)
+        like = torch.full((1,), 0.5, device=self._context.device, dtype=stream.decoder.dtype)
+        heads = (config.num_heads, config.head_dim)
+        cache = lmdm_ref.KVCache.allocate(places, config.depth, batch, *heads, like)
+        cache.fill(lmdm_ref.Span(0, places), 0.5)
+        query = like.expand(batch, config.num_heads, rows, config.head_dim).contiguous()
 
         @torch.inference_mode()
         def attend_all() -> None:
-            for layer in range(config.depth):
-                self._stream.decoder.attend(query, *cache.layer(layer), plan)
+            for plan in plans:
+                queries = query[:, :, : plan[-1].queries.stop]
+                for layer in range(config.depth):
+                    stream.decoder.attend(queries, *cache.layer(layer), plan)
 
         return attend_all
 

@@ -1,9 +1,9 @@
 """What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
 
 Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to two tables
-in the README, of runs and of claims; each ``reports/peer/*.json`` to a table of the peer's figures there. With ``--write``
-that is done; without, a difference is shown and fails. The pages' figures have to be there, but
-their bytes are not compared: they vary with the drawing library.
+in the README, of runs and of claims; each ``reports/peer/*.json`` to a table of the peer's figures
+there. With ``--write`` that is done; without, a difference is shown and fails. The pages' figures
+have to be there, but their bytes are not compared: they vary with the drawing library.
 """
 
 import argparse

@@ -19,7 +19,7 @@ LONG_STEPS = 50
 
 STEPS = (1, 2, 4, PAPER_STEPS, 16)
 CONTEXTS = (48, 96, 192, 384, 768, 1536)
-CONTEXT_STEPS = 2
+CONTEXT_STEPS = 4
 BLOCKS = (12, 24, 48, 96)
 BLOCK_STEPS = 4
 
@@ -32,7 +32,7 @@ PAPER_LMM_CONTEXT = 250
 FRAME_WISE_BLOCKS = (6, 12, 25, 50)
 
 # Rounds below which an interval decides next to nothing, after one that warms up.
-MIN_ROUNDS = 5
+MIN_ROUNDS = 7
 
 OUTPAINT, ENCODER_DECODER, BLOCK_CAUSAL = "outpaint", "encoder-decoder", "block-causal"
 LMM_ENCODER_DECODER, LMM_FRAME_WISE = "lmm-encoder-decoder", "lmm-frame-wise"
@@ -104,10 +104,10 @@ def _diffusion(base: Request) -> list[Spot]:
             spot("steps", 1 if is_outpaint and k > PAPER_STEPS else 0, steps=k) for k in STEPS
         ]
         spots += [
-            # Outpainting computes the whole window in every step: its ends are the dearest.
+            # Outpainting computes the whole window in every step: its long ones are the dearest.
             spot(
                 "context",
-                1 if is_outpaint and c > 4 * CONTEXT_FRAMES else 0,
+                2 if is_outpaint and c > 2 * CONTEXT_FRAMES else 0,
                 c,
                 steps=CONTEXT_STEPS,
             )
@@ -160,7 +160,7 @@ def _sizes(base: Request) -> list[Spot]:
         model="sao-1.0",
         context_frames=CONTEXT_FRAMES,
         block_frames=BLOCK_FRAMES,
-        steps=CONTEXT_STEPS,
+        steps=AFTER_ARC_STEPS,
     )
     spots = []
     if base.model == "sao-small" and base.checkpoint is None:

@@ -7,7 +7,6 @@ import claims_records
 from claims_drawn import geometric_mean_seconds
 from lmdm_bench.claim_tests import View
 from lmdm_bench.claims_curves import (
-    attention_passes,
     growths,
     line_through,
     mean_seconds,
@@ -33,13 +32,6 @@ def test_a_line_needs_two_sizes():
     view = View(claims_records.agreeing())
     assert not isinstance(line_through(view, "outpaint", "steps"), str)
     assert "lmm-frame-wise" in str(line_through(view, "lmm-frame-wise", "context"))
-
-
-def test_block_causal_has_the_attention_of_one_step_more():
-    view = View(claims_records.agreeing())
-    for scheme, more in (("encoder-decoder", 0), ("block-causal", 1)):
-        point = view.points_of(scheme, "steps")[0]
-        assert attention_passes(point) == point.workload.steps + more
 
 
 def test_the_encode_over_a_sweep_is_told_only_where_there_is_one():

@@ -30,11 +30,10 @@ def test_context_curves_are_whole_blocks_encodes_and_attention():
         across, up = found[0]
         assert across.tolist() == pytest.approx([context_seconds(one) for one in points])
         assert up.tolist() == pytest.approx([geometric_mean_seconds(one) for one in points])
-    # Two steps, and block-causal's first has the queries of two.
     points = view.points_of("block-causal", "context")
     attention = [math.exp(np.mean([math.log(v.attention_ms) for v in p.visits])) for p in points]
     assert curves(diffusion, "block-causal")[1][1].tolist() == pytest.approx(
-        [3 * one / 1000 for one in attention]
+        [one / 1000 for one in attention]
     )
     frames = [one.get_text().split("\n")[1] for one in lmms.get_xticklabels()]
     assert frames == ["50", "100", "250", "500"]

@@ -23,6 +23,7 @@ from lmdm_bench.sweep import (
     PAPER_STEPS,
     STEPS,
     Spot,
+    _merged,
     candidates,
     within,
 )
@@ -121,8 +122,9 @@ def test_of_outpainting_only_its_dearest_ends_may_be_left_out() -> None:
     left = [s for s in spots_of(scheme="outpaint") if s.rank and "block" not in s.sweeps]
     assert {(s.sweeps, s.request.steps, s.request.context_frames) for s in left} == {
         (("steps",), 16, CONTEXT_FRAMES),
+        (("context",), CONTEXT_STEPS, 768),
         (("context",), CONTEXT_STEPS, 1536),
-        (("size",), CONTEXT_STEPS, CONTEXT_FRAMES),
+        (("size",), AFTER_ARC_STEPS, CONTEXT_FRAMES),
     }
 
 
@@ -185,6 +187,11 @@ def test_each_spot_can_be_run(base: object) -> None:
         )
         lmm = models if spot.scheme.startswith("lmm") else ()
         validate(replace(spot.request, schemes=(spot.scheme,), lmm_models=lmm))
+
+
+def test_of_two_ranks_for_one_workload_the_better_counts() -> None:
+    spots = [spot(2, 1), spot(1, 7), replace(spot(1, 1), sweeps=("paper",)), spot(3, 1)]
+    assert _merged(spots) == [replace(spot(1, 1), sweeps=("steps", "paper")), spot(1, 7)]
 
 
 # --- What fits -------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ class World:
 
     seconds: float = 0.0
     block_seconds: Callable[[Workload], float] = lambda workload: 1.0
+    encode_share: float = 0.25
+    attention_seconds: tuple[float, ...] = (0.0, 0.0, 0.0)
     act: Callable[[Workload, int], None] = lambda workload, number: None
     check: Callable[[str], Check] = lambda scheme: RIGHT
     build: Callable[[Workload], None] = lambda workload: None
@@ -69,19 +71,27 @@ class FakeSubject:
         assert self.workload.scheme in {scheme for scheme, _ in self.world.checked}
 
     def make_block(self, watch: Stopwatch) -> None:
-        number = self.world.made.count(self.workload)
+        world, number = self.world, self.world.made.count(self.workload)
+        seconds = world.block_seconds(self.workload)
         if self.workload.scheme.endswith("encoder-decoder"):
             with watch.stage("context_encode"):
-                pass
+                world.seconds += world.encode_share * seconds
+                seconds *= 1 - world.encode_share
         with watch.stage("step"):
-            self.world.act(self.workload, number)
-        self.world.made.append(self.workload)
-        self.world.seconds += self.world.block_seconds(self.workload)
+            world.act(self.workload, number)
+            world.seconds += seconds
+        world.made.append(self.workload)
 
     def attention_alone(self) -> Callable[[], None] | None:
         if self.workload.scheme not in CACHED:
             return None
-        return lambda: self.world.attended.update([self.workload])
+        return self._attend
+
+    def _attend(self) -> None:
+        world = self.world
+        before = world.attended[self.workload]
+        world.seconds += world.attention_seconds[before % len(world.attention_seconds)]
+        world.attended[self.workload] += 1
 
 
 @pytest.fixture
@@ -116,6 +126,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(sweep_run.subjects, "Model", FakeModel)
     monkeypatch.setattr(sweep_run, "time", SimpleNamespace(monotonic=lambda: one.seconds))
+    monkeypatch.setattr(Stopwatch, "_now", lambda self: 1e3 * one.seconds)
     monkeypatch.setattr(sweep_run, "probe", probe)
     monkeypatch.setattr(sweep_run, "save_claims", saving)
     monkeypatch.setattr(sweep_run, "describe_machine", lambda device: example.machine)
@@ -622,8 +633,17 @@ def test_attention_is_timed_after_blocks_of_the_context_sweep_alone(
         assert all((visit.attention_ms is not None) == is_timed for visit in point.visits)
 
 
-def test_only_a_scheme_that_encodes_ahead_has_an_encode(run: Runner) -> None:
+def test_a_visit_holds_a_block_s_time_its_encode_and_the_median_of_attention(
+    run: Runner, world: World
+) -> None:
+    """Attention's own time is none of the block's."""
+    world.attention_seconds = (0.003, 0.1, 0.005)
     record = run(*SCHEMES, budget_minutes=8)
     for point in record.points:
         is_encoded = point.workload.scheme.endswith("encoder-decoder")
-        assert all((visit.context_encode_ms is not None) == is_encoded for visit in point.visits)
+        for visit in point.visits:
+            assert visit.service_ms == pytest.approx(1000)
+            assert visit.context_encode_ms == (pytest.approx(250) if is_encoded else None)
+            if visit.attention_ms is not None:
+                assert visit.attention_ms == pytest.approx(5, rel=1e-3)
+    assert any(visit.attention_ms for point in record.points for visit in point.visits)
