@@ -19,6 +19,8 @@ from lmdm_bench.record import Ceiling, Cost, RecordError, Status, Workload, deco
 from lmdm_bench.request import Request
 
 NUM_BLOCKS = 2
+# How a process ends that SIGKILL stopped, by number: not every system has the name.
+KILLED = -9
 TINY_CONTEXT_FRAMES, TINY_BLOCK_FRAMES = 12, 3
 TINY_LMMS = ("mrt1-tiny", "mrt2-tiny")
 
@@ -127,7 +129,7 @@ def _in_new_process(request: Request) -> Grown:
         text=True,
         check=False,
     )
-    if ended.returncode < 0:
+    if ended.returncode == KILLED:
         # The system's memory killer leaves no words.
         return Grown("OOM", f"the process was stopped by signal {-ended.returncode}", None)
     try:

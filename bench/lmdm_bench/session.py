@@ -92,7 +92,8 @@ def measure(asked: Asked, ceiling: Ceiling, progress: Progress) -> tuple[Record,
         model = Model(request)
         linear, weights = model.linear, model.weights
         progress.say("encoding the context")
-        encode_ms = _encode(model, asked)
+        if any(scheme in subjects.DIFFUSION_SCHEMES for scheme in request.schemes):
+            encode_ms = _encode(model, asked)
         cells: list[Subject] = [
             model.subject(workload.scheme, cost) for workload, cost in predicted
         ]

@@ -150,17 +150,24 @@ def test_one_model_s_weights_serve_other_lengths_and_steps(scheme: str) -> None:
     assert shared.check().is_within_budget
 
 
-@pytest.mark.parametrize("scheme", ["encoder-decoder", "block-causal"])
+@pytest.mark.parametrize(
+    ("scheme", "rows"), [("encoder-decoder", [4, 4, 4]), ("block-causal", [7, 4, 4])]
+)
 @pytest.mark.parametrize(("guidance_scale", "copies"), [(1.0, 1), (3.0, 2)])
-def test_attention_alone_is_a_later_step_s_self_attention_in_each_layer(
-    scheme: str, guidance_scale: float, copies: int, monkeypatch: pytest.MonkeyPatch
+def test_attention_alone_is_the_self_attention_of_all_steps_in_each_layer(
+    scheme: str,
+    rows: list[int],
+    guidance_scale: float,
+    copies: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[tuple[torch.Size, int]] = []
+    """Rows are the block and its token, and the pending block's in block-causal's first step."""
+    seen: list[tuple[torch.Size, list[int]]] = []
 
     def recording(
         query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: Plan
     ) -> torch.Tensor:
-        seen.append((query.shape, sum(span.size for span in plan[-1].keys)))
+        seen.append((query.shape, [sum(span.size for span in row.keys) for row in plan]))
         return lmdm_ref.attend(query, key, value, plan)
 
     monkeypatch.setitem(model_parts.ATTENTIONS, "range", recording)
@@ -170,15 +177,19 @@ def test_attention_alone_is_a_later_step_s_self_attention_in_each_layer(
     assert seen == []
     attend_all()
     alone = list(seen)
-    assert alone == [((copies, 2, 3 + 1, 16), 12 + 3 + 1)] * 2
+    assert [shape for shape, _ in alone[::2]] == [(copies, 2, count, 16) for count in rows]
+    assert alone[::2] == alone[1::2]
 
-    # Just what the block's last step does, but for its last layer, which makes no token.
+    # Just what a steady block's steps do, but that their last layer goes on with the block alone.
     one.prefill()
-    seen.clear()
-    one.make_block(quiet())
-    in_step = [one for one in seen if one[1] != 5][-2:]
-    assert in_step[0] == alone[0]
-    assert in_step[1] == ((copies, 2, 3, 16), 16)
+    for _ in range(3):
+        seen.clear()
+        one.make_block(quiet())
+    window, text = [12 + 3 + 1], [5]
+    in_steps = [one for one in seen if one[1][-1:] == window]
+    assert in_steps[::2] == alone[::2]
+    assert in_steps[1::2] == [((copies, 2, 3, 16), window)] * 3
+    assert {keys[0] for _, keys in seen} - {*window, *text} <= {12, 15}  # what only encodes
 
 
 def test_outpainting_has_no_step_that_sees_a_cache() -> None:

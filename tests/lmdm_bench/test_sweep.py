@@ -171,7 +171,8 @@ def test_other_sizes_come_last_and_only_beside_the_usual_ones() -> None:
     }
     (lmm,) = [s for s in sizes if s.scheme == "lmm-encoder-decoder"]
     assert lmm.request.lmm_models == ("mrt1-base",)
-    assert min(s.rank for s in sizes) > max(s.rank for s in spots_of() if "size" not in s.sweeps)
+    by_rank = sorted(spots_of(), key=lambda s: s.rank)
+    assert by_rank[-len(sizes) :] == sorted(sizes, key=lambda s: s.rank)
     asked_for = replace(BASE, lmm_models=("mrt1-base",), model="sao-1.0")
     assert spots_of(asked_for, sweep="size") == []
     assert spots_of(FIVE, sweep="size") == []

@@ -496,11 +496,11 @@ def test_ctrl_c_while_memory_is_measured_leaves_a_record(
 
 
 def test_a_run_goes_on_with_its_points_in_later_rounds(run: Runner, world: World) -> None:
-    first = run(budget_minutes=3)
+    first = run(budget_minutes=4)
     before = len(first.points[0].visits)
     world.probed.clear()
     world.made.clear()
-    second = run(budget_minutes=4, begun=first)
+    second = run(budget_minutes=5, begun=first)
     assert [one.workload for one in second.points] == [one.workload for one in first.points]
     for old, new in zip(first.points, second.points, strict=True):
         assert new.visits[:before] == old.visits
@@ -509,10 +509,10 @@ def test_a_run_goes_on_with_its_points_in_later_rounds(run: Runner, world: World
     assert (second.created, second.ceiling) == (first.created, first.ceiling)
     assert second.memory == first.memory
     assert world.probed == []
-    assert second.settings.budget_minutes == 4
+    assert second.settings.budget_minutes == 5
     # The seed's next rounds, not the first ones again.
     world.made.clear()
-    whole = run(budget_minutes=6)
+    whole = run(budget_minutes=9)
     rounds = world.rounds(len(whole.points))
     world.made.clear()
     run(budget_minutes=3, begun=first)
