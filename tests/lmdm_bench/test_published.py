@@ -1,14 +1,17 @@
 import pytest
 
+import claims_records
 import peer_records
 import records
 from lmdm_bench import figures, published
+from lmdm_bench.claims_figures import CLAIMS_FIGURES
+from lmdm_bench.claims_record import save_claims
 from lmdm_bench.record import save, to_json
 
-RESULTS, PEER = (published.Place(name, "stale") for name in ("results", "peer"))
+RESULTS, CLAIMS, PEER = (published.Place(name, "stale") for name in ("results", "claims", "peer"))
 README = (
     f"# A title\n\nBefore.\n\n{RESULTS.begin}\nstale\n{RESULTS.end}\n\nAfter.\n"
-    f"{PEER.begin}\nstale\n{PEER.end}\n"
+    f"{CLAIMS.begin}\nstale\n{CLAIMS.end}\n{PEER.begin}\nstale\n{PEER.end}\n"
 )
 
 
@@ -179,3 +182,21 @@ def test_a_peer_record_that_is_cut_off_is_named(written, capsys):
     (folder / "small.json").write_text("{")
     assert published.main([str(written)]) == 1
     assert "small.json" in capsys.readouterr().err
+
+
+def test_a_claims_run_has_a_page_figures_and_a_row_for_each_claim(root, monkeypatch):
+    pngs = {name: b"\x89PNG" for name in figures.FIGURES}
+    claims_pngs = {name: b"\x89PNG" for name in CLAIMS_FIGURES}
+    monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
+    monkeypatch.setattr(published.claims_render, "claims_pngs", lambda record: claims_pngs)
+    path = root / "reports" / "data" / "claims_epyc_20260314.json"
+    save_claims(claims_records.agreeing(), path)
+    assert published.main([str(root), "--write"]) == 0
+    assert published.main([str(root)]) == 0
+    page = (root / "reports" / "claims_epyc_20260314.md").read_text()
+    assert "](figures/claims_epyc_20260314/steps.png)" in page
+    told = (root / "README.md").read_text().split(CLAIMS.begin)[1].split(CLAIMS.end)[0]
+    rows = [line for line in told.splitlines() if "](reports/claims_epyc_20260314.md)" in line]
+    assert len(rows) == 8 and "SUPPORTED" in rows[0]
+    (root / "reports" / "figures" / "claims_epyc_20260314" / "ratios.png").unlink()
+    assert published.main([str(root)]) == 1
