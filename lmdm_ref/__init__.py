@@ -10,7 +10,10 @@ from lmdm_ref.conditioning import Conditioning, SecondsEmbedding
 from lmdm_ref.cost import block_cost, block_passes, num_parameters, stream_bytes
 from lmdm_ref.decoder import DiffusionDecoder, decoder_from_state, random_decoder
 from lmdm_ref.encoder_decoder import EncoderDecoder
+from lmdm_ref.evaluation import Evaluation
+from lmdm_ref.execute import Execute, Network, execute
 from lmdm_ref.geometry import Geometry, TokenGeometry
+from lmdm_ref.layers import Kernels
 from lmdm_ref.linear import PackedLinear, pack_linears, why_not_packed
 from lmdm_ref.lmm_cost import lmm_block_cost, lmm_num_parameters, lmm_stream_bytes
 from lmdm_ref.lmm_encoder_decoder import (
@@ -30,8 +33,9 @@ from lmdm_ref.lmm_presets import LMM_PRESETS, EncoderDecoderLMMConfig, FrameWise
 from lmdm_ref.oracle import BlockCausalOracle, EncoderDecoderOracle, OutpaintOracle
 from lmdm_ref.outpaint import Outpaint
 from lmdm_ref.pass_cost import BlockCost, StreamBytes
-from lmdm_ref.plan import plan_row
+from lmdm_ref.plan import Plan, Row, plan_row
 from lmdm_ref.presets import PRESETS, CodecConfig, DecoderConfig, Preset
+from lmdm_ref.prologue import HeadNorm, Prologue, prologue
 from lmdm_ref.sampler import Sampler, euler_sampler, pingpong_plus_sampler, pingpong_sampler
 from lmdm_ref.schedule import linear_sigmas, logsnr_sigmas, shift_sigmas
 from lmdm_ref.stable_audio import StableAudio, load_stable_audio
@@ -56,20 +60,28 @@ __all__ = [
     "EncoderDecoderLMM",
     "EncoderDecoderLMMConfig",
     "EncoderDecoderOracle",
+    "Evaluation",
+    "Execute",
     "FrameConditions",
     "FrameWiseLMM",
     "FrameWiseLMMConfig",
     "Geometry",
+    "HeadNorm",
     "KVCache",
+    "Kernels",
     "LMMEncoderDecoder",
     "LMMEncoderDecoderOracle",
     "LMMFrameWise",
     "LMMFrameWiseOracle",
+    "Network",
     "Outpaint",
     "OutpaintOracle",
     "PackedLinear",
+    "Plan",
     "Preset",
+    "Prologue",
     "PromptPolicy",
+    "Row",
     "Sampler",
     "SecondsEmbedding",
     "Span",
@@ -89,6 +101,7 @@ __all__ = [
     "decoder_from_state",
     "encode_flops",
     "euler_sampler",
+    "execute",
     "guidance_codes",
     "linear_sigmas",
     "lmm_block_cost",
@@ -101,6 +114,7 @@ __all__ = [
     "pingpong_plus_sampler",
     "pingpong_sampler",
     "plan_row",
+    "prologue",
     "random_codec",
     "random_decoder",
     "random_encoder_decoder_lmm",

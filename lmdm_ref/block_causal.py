@@ -19,11 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lmdm_ref.arena import Arena, Span
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.conditioning import Conditioning
-from lmdm_ref.decoder import DiffusionDecoder, EncodedConditioning
+from lmdm_ref.decoder import DiffusionDecoder, EncodedConditioning, NoiseLevel
+from lmdm_ref.evaluation import Evaluation
+from lmdm_ref.execute import Execute, execute
 from lmdm_ref.geometry import Geometry
-from lmdm_ref.layers import Pass
 from lmdm_ref.plan import (
     Plan,
     fused_commit_plan,
@@ -72,9 +73,11 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
         geometry: Geometry,
         sampler: Sampler,
         visible_blocks: int | None = None,
+        *,
+        execute: Execute = execute,
     ) -> None:
         """``visible_blocks`` None: as many as the context has (decision 0001)."""
-        super().__init__(decoder, geometry, sampler)
+        super().__init__(decoder, geometry, sampler, execute=execute)
         self.visible_blocks = visible_blocks or geometry.context_blocks
         self.arena = Arena(
             prefix=0,
@@ -107,22 +110,20 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
 
     def velocity(self, noise: Noise, state: BlockCausalState) -> Velocity:
         target_index = state.target_index
-        token_and_target = self._target_positions(target_index)
-        step_rotary = self.decoder.rotary(token_and_target)
+        step = self.decoder.plan_pass(
+            positions=self._target_positions(target_index),
+            plan=ring_step_plan(self.arena, self._valid_slots(target_index)),
+            outputs=Span(0, self.geometry.block_frames),
+            cache=state.cache,
+            places=(self._slot(target_index), self.arena.token),
+        )
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
+            level = self.decoder.noise_level(sigma)
             if state.pending is not None:
-                return self._fused_step(noisy, sigma, state)
-            slots = self._valid_slots(target_index)
-            step = Pass(
-                rotary=step_rotary,
-                plan=ring_step_plan(self.arena, slots),
-                outputs=Span(0, self.geometry.block_frames),
-                cache=state.cache,
-                writes=self._target_writes(0, self._slot(target_index).start),
-            )
-            hidden = self._target_rows(noisy, sigma, state)
-            return self.decoder.velocity(self.decoder.run(hidden, step, state.conditioning), noisy)
+                return self._fused_step(noisy, level, state)
+            target = Evaluation(noisy, level, None, step, state.conditioning)
+            return self.execute(self.denoise_target, target)
 
         return evaluate
 
@@ -142,7 +143,7 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
             return self.prefill(state.recent, conditioning)
         return replace(state, conditioning=self.encode_prompt(conditioning))
 
-    def _fused_step(self, noisy: Tensor, sigma: float, state: BlockCausalState) -> Tensor:
+    def _fused_step(self, noisy: Tensor, level: NoiseLevel, state: BlockCausalState) -> Tensor:
         """The pending block's commit and the target's first step, 2 · block + 1 rows at once."""
         assert state.pending is not None
         pending_index, target_index = state.num_encoded, state.target_index
@@ -150,22 +151,24 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
         slots = self._valid_slots(pending_index)
         oldest = pending_index - self.visible_blocks
         evicted = oldest % self.arena.num_slots if oldest >= 0 else None
-        clean = Span(0, block)
-        fused = Pass(
-            rotary=self.decoder.rotary(
-                [*self._block_positions(pending_index), *self._target_positions(target_index)]
+        fused = self.decoder.plan_pass(
+            positions=(
+                self._block_positions(pending_index),
+                *self._target_positions(target_index),
             ),
             plan=fused_commit_plan(self.arena, slots, evicted),
             outputs=Span(block, 2 * block),
             cache=state.cache,
-            writes=(
-                Write(clean, self._slot(pending_index).start),
-                *self._target_writes(block, self.arena.target.start),
-            ),
+            places=(self._slot(pending_index), self.arena.target),
         )
-        clean_rows = self.decoder.clean_rows(self.for_each_copy(state.pending))
-        hidden = torch.cat([clean_rows, self._target_rows(noisy, sigma, state)], dim=1)
-        velocity = self.decoder.velocity(self.decoder.run(hidden, fused, state.conditioning), noisy)
+        both = Evaluation(
+            noisy=noisy,
+            sigma=level,
+            clean=self.for_each_copy(state.pending),
+            run=fused,
+            conditioning=state.conditioning,
+        )
+        velocity = self.execute(self.denoise_target, both)
         state.num_encoded, state.pending = pending_index + 1, None
         return velocity
 
@@ -175,41 +178,22 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
             count, block = len(blocks), self.geometry.block_frames
             plan = ring_encode_plan(self.arena, count, self.visible_blocks)
             positions = range(1, count * block + 1)
-            writes = (Write(Span(0, count * block), self.arena.slots(1).start),)
-            self._encode(state, torch.cat(blocks, dim=1), positions, plan, writes)
+            self._encode(state, torch.cat(blocks, dim=1), positions, plan, self.arena.slots(count))
             state.num_encoded = count
 
     def _encode_next(self, state: BlockCausalState, block: Frames) -> None:
         """One block alone, where no step follows with which its commit could be fused."""
         index = state.num_encoded
         plan = ring_commit_plan(self.arena, self._valid_slots(index))
-        writes = (Write(Span(0, block.shape[1]), self._slot(index).start),)
-        self._encode(state, block, self._block_positions(index), plan, writes)
+        self._encode(state, block, self._block_positions(index), plan, self._slot(index))
         state.num_encoded, state.pending = index + 1, None
 
     def _encode(
-        self,
-        state: BlockCausalState,
-        clean: Frames,
-        positions: range,
-        plan: Plan,
-        writes: tuple[Write, ...],
+        self, state: BlockCausalState, clean: Frames, positions: range, plan: Plan, places: Span
     ) -> None:
-        encode = Pass(self.decoder.rotary(positions), plan, Span(0, 0), state.cache, writes)
-        rows = self.decoder.clean_rows(self.for_each_copy(clean))
-        self.decoder.run(rows, encode, state.conditioning)
-
-    def _target_rows(self, noisy: Tensor, sigma: float, state: BlockCausalState) -> Tensor:
-        token = self.decoder.token_row(sigma, state.conditioning)
-        return torch.cat([self.decoder.noisy_rows(noisy), token], dim=1)
-
-    def _target_writes(self, first_row: int, place: int) -> tuple[Write, ...]:
-        block = self.geometry.block_frames
-        frames = Span(first_row, first_row + block)
-        return (
-            Write(frames, place),
-            Write(Span(frames.stop, frames.stop + 1), self.arena.token.start),
-        )
+        encode = self.decoder.plan_pass((positions,), plan, Span(0, 0), state.cache, (places,))
+        rows = self.for_each_copy(clean)
+        self.encode_clean(Evaluation(None, None, rows, encode, state.conditioning))
 
     def _slot(self, block_index: int) -> Span:
         return self.arena.slot(block_index % self.arena.num_slots)
@@ -221,10 +205,11 @@ class BlockCausal(DiffusionStream[BlockCausalState]):
         first = 1 + block_index * self.geometry.block_frames
         return range(first, first + self.geometry.block_frames)
 
-    def _target_positions(self, target_index: int) -> list[int]:
+    def _target_positions(self, target_index: int) -> tuple[range, range]:
         """The target's positions, then the token's: position 0 of the window that ends with it."""
         frames = self._block_positions(target_index)
-        return [*frames, max(0, frames.start - 1 - self.geometry.context_frames)]
+        token = max(0, frames.start - 1 - self.geometry.context_frames)
+        return frames, range(token, token + 1)
 
     def _newest(self, clean: Frames) -> Float[Tensor, "batch recent_frames channels"]:
         """As many of the newest frames as the ring can hold."""

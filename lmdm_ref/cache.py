@@ -5,20 +5,24 @@ stream, so that nothing is joined, moved or allocated in a denoising step, and s
 graph may be replayed. Keys are stored normalised and rotated. See ``arena.py`` for the places.
 """
 
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lmdm_ref.arena import Span
 
 
-class Write(NamedTuple):
-    """The pass's rows ``rows`` go to the places from ``place`` on."""
-
-    rows: Span
-    place: int
+def put(
+    arena: tuple[
+        Float[Tensor, "batch heads places head_dim"], Float[Tensor, "batch heads places head_dim"]
+    ],
+    key: Float[Tensor, "batch rows heads head_dim"],
+    value: Float[Tensor, "batch rows heads head_dim"],
+    places: Int[Tensor, " rows"],
+) -> None:
+    """Each row's key and value to its place, which may differ in every replay of a graph."""
+    arena[0].index_copy_(2, places, key.transpose(1, 2))
+    arena[1].index_copy_(2, places, value.transpose(1, 2))
 
 
 class KVCache:
@@ -49,14 +53,10 @@ class KVCache:
         layer: int,
         key: Float[Tensor, "batch rows heads head_dim"],
         value: Float[Tensor, "batch rows heads head_dim"],
-        writes: tuple[Write, ...],
+        places: Int[Tensor, " rows"],
     ) -> None:
         """Put a pass's keys and values into their places."""
-        for rows, place in writes:
-            places = slice(place, place + rows.size)
-            taken = slice(rows.start, rows.stop)
-            self._keys[layer, :, :, places].copy_(key[:, taken].transpose(1, 2))
-            self._values[layer, :, :, places].copy_(value[:, taken].transpose(1, 2))
+        put(self.layer(layer), key, value, places)
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """One layer's keys and values [batch, heads, places, head_dim]: views, not copies."""

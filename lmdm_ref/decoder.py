@@ -6,11 +6,11 @@ and B one bias-free map from 1 + 64 channels. Outpainting, the old way, adds bot
 Which rows go into one run, and whom they see, is the schemes' business.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,12 +18,14 @@ from lmdm_ref.arena import Arena, Span
 from lmdm_ref.attention import Attend, attend
 from lmdm_ref.cache import KVCache
 from lmdm_ref.conditioning import Conditioning, FourierFeatures
-from lmdm_ref.layers import DecoderLayer, Hidden, Outputs, Pass
-from lmdm_ref.plan import crop_plan
+from lmdm_ref.layers import DecoderLayer, Hidden, Kernels, Outputs, Pass
+from lmdm_ref.plan import Plan, crop_plan
 from lmdm_ref.presets import DecoderConfig
+from lmdm_ref.prologue import Prologue, prologue
 from lmdm_ref.rotary import Rotary, inverse_frequencies, rotary_angles
 
 Frames = Float[Tensor, "batch frames channels"]
+NoiseLevel = Float[Tensor, " 1"]
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,19 @@ class EncodedConditioning:
 class DiffusionDecoder(nn.Module):
     """Stable Audio Open's diffusion transformer plus B, as rows of hidden states.
 
-    ``attend`` is the attention to use; it is never chosen here.
+    ``attend`` and ``prologue`` are the attention and what comes before it; they are never chosen
+    here.
     """
 
     inverse_frequencies: Tensor
 
-    def __init__(self, config: DecoderConfig, attend: Attend = attend) -> None:
+    def __init__(
+        self, config: DecoderConfig, attend: Attend = attend, prologue: Prologue = prologue
+    ) -> None:
         super().__init__()
         width, channels = config.width, config.latent_channels
         self.config = config
-        self.attend = attend
+        self.kernels = Kernels(attend, prologue)
         self.input_residual = nn.Linear(channels, channels, bias=False)
         self.input_noisy = nn.Linear(channels, width, bias=False)
         self.input_clean = nn.Linear(1 + channels, width, bias=False)
@@ -99,16 +104,43 @@ class DiffusionDecoder(nn.Module):
         rows: Tensor = self.input_clean(functional.pad(clean.to(self.dtype), (1, 0), value=1.0))
         return rows
 
-    def token_row(self, sigma: float, conditioning: EncodedConditioning) -> Hidden:
+    def noise_level(self, sigma: float) -> NoiseLevel:
+        """A noise level as a tensor on the device, in float64."""
+        return torch.full((1,), sigma, dtype=torch.float64, device=self.device)
+
+    def token_row(self, sigma: NoiseLevel, conditioning: EncodedConditioning) -> Hidden:
         """The noise-level token: sigma and the seconds, one row on the target's side."""
-        numbers = torch.full((1,), sigma, dtype=torch.float64, device=self.device)
-        embedded = self.sigma_out(functional.silu(self.sigma_in(self.sigma_features(numbers))))
+        embedded = self.sigma_out(functional.silu(self.sigma_in(self.sigma_features(sigma))))
         return (conditioning.seconds + embedded)[:, None]
 
-    def rotary(self, positions: range | list[int]) -> Rotary:
+    def rotary(self, *positions: range) -> Rotary:
         """The rotation of rows at these positions."""
-        rows = torch.tensor(list(positions), device=self.inverse_frequencies.device)
-        return rotary_angles(rows, self.inverse_frequencies, self.dtype)
+        return rotary_angles(self._rows(positions), self.inverse_frequencies, self.dtype)
+
+    def plan_pass(
+        self,
+        positions: tuple[range, ...],
+        plan: Plan,
+        outputs: Span,
+        cache: KVCache | None,
+        places: tuple[Span, ...],
+    ) -> Pass:
+        """A pass of rows at ``positions``, whose keys go to ``places``, both in order of the rows.
+
+        Nothing of it is copied from the host, so that a stream never waits for the device.
+        """
+        return Pass(
+            rotary=self.rotary(*positions),
+            plan=plan,
+            last_plan=crop_plan(plan, outputs),
+            outputs=outputs,
+            cache=cache,
+            places=self._rows([range(*span) for span in places]),
+        )
+
+    def _rows(self, ranges: Iterable[range]) -> Int[Tensor, " rows"]:
+        pieces = [torch.arange(one.start, one.stop, device=self.device) for one in ranges]
+        return torch.cat(pieces)
 
     def allocate_cache(self, arena: Arena, batch: int) -> KVCache:
         config = self.config
@@ -119,11 +151,11 @@ class DiffusionDecoder(nn.Module):
 
     def run(self, hidden: Hidden, run: Pass, conditioning: EncodedConditioning) -> Outputs:
         """The rows through all layers; gives those of ``run.outputs``."""
-        final = replace(run, plan=crop_plan(run.plan, run.outputs))
+        final = replace(run, plan=run.last_plan)
         body = replace(run, outputs=Span(0, hidden.shape[1]))
         last = len(self.layers) - 1
         for index, (layer, text) in enumerate(zip(self.layers, conditioning.text, strict=True)):
-            hidden = layer(hidden, index, text, final if index == last else body, self.attend)
+            hidden = layer(hidden, index, text, final if index == last else body, self.kernels)
         return hidden
 
     def velocity(self, hidden: Hidden, like: Frames) -> Frames:
@@ -139,6 +171,7 @@ def random_decoder(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     attend: Attend = attend,
+    prologue: Prologue = prologue,
 ) -> DiffusionDecoder:
     """A decoder with seeded random weights, none of them zero: speed does not depend on values.
 
@@ -153,7 +186,7 @@ def random_decoder(
         return drawn.to(device=device, dtype=dtype)
 
     generator = torch.Generator().manual_seed(seed)
-    return _filled(config, attend, fill)
+    return _filled(config, Kernels(attend, prologue), fill)
 
 
 def decoder_from_state(
@@ -162,24 +195,25 @@ def decoder_from_state(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     attend: Attend = attend,
+    prologue: Prologue = prologue,
 ) -> DiffusionDecoder:
     """A decoder with the given weights (``checkpoint.decoder_state`` makes and checks them)."""
 
     def take(name: str, _parameter: Tensor) -> Tensor:
         return state[name].to(device=device, dtype=dtype)
 
-    decoder = _filled(config, attend, take)
+    decoder = _filled(config, Kernels(attend, prologue), take)
     if "inverse_frequencies" in state:
         decoder.inverse_frequencies = state["inverse_frequencies"].double().to(device)
     return decoder
 
 
 def _filled(
-    config: DecoderConfig, attend: Attend, weight: Callable[[str, Tensor], Tensor]
+    config: DecoderConfig, kernels: Kernels, weight: Callable[[str, Tensor], Tensor]
 ) -> DiffusionDecoder:
     """Built without memory first, so that no weight is initialised twice."""
     with torch.device("meta"):
-        decoder = DiffusionDecoder(config, attend)
+        decoder = DiffusionDecoder(config, *kernels)
     state = {name: weight(name, parameter) for name, parameter in decoder.named_parameters()}
     decoder.load_state_dict(state, strict=False, assign=True)
     some = decoder.sigma_features.weight

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.lmm_presets import StackConfig
 from lmdm_ref.plan import plan_row
 from lmdm_ref.token_layers import RelativeBias, TokenPass
@@ -89,6 +89,7 @@ class DepthDecoder(nn.Module):
         """
         num_levels = gumbel.shape[0]
         bias = None if self.bias is None else self.bias(num_levels)
+        places = torch.arange(num_levels, device=temporal.device)
         tokens: list[Tensor] = []
         hidden = temporal
         for level in range(num_levels):
@@ -96,7 +97,7 @@ class DepthDecoder(nn.Module):
                 hidden = embed(tokens[-1], level - 1)
             run = TokenPass(
                 cache=cache,
-                writes=(Write(Span(0, 1), level),),
+                places=places[level : level + 1],
                 plan=(plan_row(Span(0, 1), [Span(0, level + 1)]),),
                 bias=None if bias is None else bias[:, level : level + 1, : level + 1],
             )

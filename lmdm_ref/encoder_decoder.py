@@ -11,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lmdm_ref.arena import Arena, Span
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.conditioning import Conditioning
 from lmdm_ref.decoder import DiffusionDecoder, EncodedConditioning
+from lmdm_ref.evaluation import Evaluation
+from lmdm_ref.execute import Execute, execute
 from lmdm_ref.geometry import Geometry
-from lmdm_ref.layers import Pass
 from lmdm_ref.plan import ring_commit_plan, slot_step_plan
 from lmdm_ref.sampler import Sampler, Velocity
 from lmdm_ref.stream import DiffusionStream, PromptPolicy
@@ -40,8 +41,15 @@ class EncoderDecoderState:
 class EncoderDecoder(DiffusionStream[EncoderDecoderState]):
     """One slot holds the whole context; positions are 1 … window, the token's is 0."""
 
-    def __init__(self, decoder: DiffusionDecoder, geometry: Geometry, sampler: Sampler) -> None:
-        super().__init__(decoder, geometry, sampler)
+    def __init__(
+        self,
+        decoder: DiffusionDecoder,
+        geometry: Geometry,
+        sampler: Sampler,
+        *,
+        execute: Execute = execute,
+    ) -> None:
+        super().__init__(decoder, geometry, sampler, execute=execute)
         self.arena = Arena(
             prefix=0,
             target_frames=geometry.block_frames,
@@ -49,19 +57,19 @@ class EncoderDecoder(DiffusionStream[EncoderDecoderState]):
             num_slots=1,
         )
         context, window = geometry.context_frames, geometry.window_frames
-        self._encode = Pass(
-            rotary=decoder.rotary(range(1, context + 1)),
+        self._encode_pass = decoder.plan_pass(
+            positions=(range(1, context + 1),),
             plan=ring_commit_plan(self.arena, 1),
             outputs=Span(0, 0),
             cache=None,
-            writes=(Write(Span(0, context), self.arena.slot(0).start),),
+            places=(self.arena.slot(0),),
         )
-        self._step = Pass(
-            rotary=decoder.rotary([*range(context + 1, window + 1), 0]),
+        self._step_pass = decoder.plan_pass(
+            positions=(range(context + 1, window + 1), range(1)),
             plan=slot_step_plan(self.arena, 1),
             outputs=Span(0, geometry.block_frames),
             cache=None,
-            writes=(Write(Span(0, self.arena.target.size), self.arena.target.start),),
+            places=(self.arena.target,),
         )
 
     def prefill(self, context: Frames, conditioning: Conditioning) -> EncoderDecoderState:
@@ -74,18 +82,23 @@ class EncoderDecoder(DiffusionStream[EncoderDecoderState]):
     def encode_context(self, state: EncoderDecoderState) -> None:
         """The whole context, once for each block: its frames' positions change with every block."""
         if not state.is_encoded:
-            rows = self.decoder.clean_rows(self.for_each_copy(state.context))
-            self.decoder.run(rows, replace(self._encode, cache=state.cache), state.conditioning)
+            context = Evaluation(
+                noisy=None,
+                sigma=None,
+                clean=self.for_each_copy(state.context),
+                run=replace(self._encode_pass, cache=state.cache),
+                conditioning=state.conditioning,
+            )
+            self.execute(self.encode_clean, context)
             state.is_encoded = True
 
     def velocity(self, noise: Noise, state: EncoderDecoderState) -> Velocity:
-        decoder = self.decoder
-        step = replace(self._step, cache=state.cache)
+        step = replace(self._step_pass, cache=state.cache)
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
-            token = decoder.token_row(sigma, state.conditioning)
-            hidden = torch.cat([decoder.noisy_rows(noisy), token], dim=1)
-            return decoder.velocity(decoder.run(hidden, step, state.conditioning), noisy)
+            level = self.decoder.noise_level(sigma)
+            target = Evaluation(noisy, level, None, step, state.conditioning)
+            return self.execute(self.denoise_target, target)
 
         return evaluate
 

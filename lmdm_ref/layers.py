@@ -6,17 +6,19 @@ parity`` proves the equality.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.plan import Plan, plan_row
 from lmdm_ref.presets import DecoderConfig
-from lmdm_ref.rotary import Rotary, rotate
+from lmdm_ref.prologue import HeadNorm, Prologue
+from lmdm_ref.rotary import Rotary
 
 NORM_EPSILON = 1e-5
 QK_NORM_EPSILON = 1e-6
@@ -31,14 +33,23 @@ class Pass:
 
     ``plan`` counts its queries from the first row and its keys over the cache's places, or over the
     rows themselves where there is no cache. ``outputs`` are the rows that anyone reads after the
-    last layer: the others end there with their keys and values.
+    last layer: the others end there with their keys and values, and ``last_plan`` is the plan of
+    those rows alone. ``places`` says where each row's key and value go.
     """
 
     rotary: Rotary
     plan: Plan
+    last_plan: Plan
     outputs: Span
     cache: KVCache | None
-    writes: tuple[Write, ...]
+    places: Int[Tensor, " rows"]
+
+
+class Kernels(NamedTuple):
+    """What a layer computes with: the two seams where a faster kernel is passed in."""
+
+    attend: Attend
+    prologue: Prologue
 
 
 class SelfAttention(nn.Module):
@@ -52,10 +63,13 @@ class SelfAttention(nn.Module):
         self.key_norm = _qk_norm(config)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def project(self, hidden: Hidden, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value [batch, rows, heads, head_dim], normalised and rotated."""
-        query, key, value = self.qkv(hidden).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        return rotate(self.query_norm(query), rotary), rotate(self.key_norm(key), rotary), value
+    @property
+    def head_norm(self) -> HeadNorm:
+        """The norm of queries and keys as data, for a prologue."""
+        query, key = self.query_norm, self.key_norm
+        if not isinstance(query, nn.LayerNorm) or not isinstance(key, nn.LayerNorm):
+            return HeadNorm("none", None, None, None, None, QK_NORM_EPSILON)
+        return HeadNorm("layer", query.weight, query.bias, key.weight, key.bias, QK_NORM_EPSILON)
 
 
 class CrossAttention(nn.Module):
@@ -117,23 +131,28 @@ class DecoderLayer(nn.Module):
         index: int,
         text: tuple[Tensor, Tensor],
         run: Pass,
-        attend: Attend,
+        kernels: Kernels,
     ) -> Outputs:
-        """The rows ``run.outputs`` after this layer; all rows' keys go into the cache."""
-        query, key, value = self.self_attention.project(self.self_norm(hidden), run.rotary)
-        if run.cache is None:
-            seen_key, seen_value = key.transpose(1, 2), value.transpose(1, 2)
-        else:
-            run.cache.write(index, key, value, run.writes)
-            seen_key, seen_value = run.cache.layer(index)
-        kept = slice(run.outputs.start, run.outputs.stop)
+        """The rows ``run.outputs`` after this layer; all rows' keys go into the arena."""
+        block = self.self_attention
+        qkv = block.qkv(self.self_norm(hidden))
+        arena = _own_arena(qkv, block.heads) if run.cache is None else run.cache.layer(index)
+        query = kernels.prologue(qkv, block.head_norm, run.rotary, arena, run.places)
         if not run.outputs.size:
-            return hidden[:, kept]
-        query, hidden = query[:, kept].transpose(1, 2), hidden[:, kept]
-        seen = attend(query, seen_key, seen_value, run.plan)
-        hidden = hidden + self.self_attention.out(seen.transpose(1, 2).flatten(2))
-        hidden = hidden + self.cross_attention(self.cross_norm(hidden), text, attend)
+            return hidden[:, :0]
+        kept = slice(run.outputs.start, run.outputs.stop)
+        query, hidden = query[:, :, kept], hidden[:, kept]
+        seen = kernels.attend(query, *arena, run.plan)
+        hidden = hidden + block.out(seen.transpose(1, 2).flatten(2))
+        hidden = hidden + self.cross_attention(self.cross_norm(hidden), text, kernels.attend)
         return hidden + self.feed_forward(self.feed_forward_norm(hidden))
+
+
+def _own_arena(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """Room for the keys and values of the rows themselves, where no step sees them again."""
+    batch, rows, width = qkv.shape
+    shape = (batch, heads, rows, width // (3 * heads))
+    return qkv.new_empty(shape), qkv.new_empty(shape)
 
 
 def _qk_norm(config: DecoderConfig) -> nn.Module:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend, attend
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.depth_decoder import DepthDecoder, LevelHead, Row
+from lmdm_ref.execute import Execute, execute
 from lmdm_ref.geometry import TokenGeometry
 from lmdm_ref.lmm_presets import EncoderDecoderLMMConfig, StackConfig
 from lmdm_ref.lmm_weights import randomised
@@ -126,8 +127,8 @@ class EncoderDecoderLMM(nn.Module):
     def encode(self, ids: TokenIds) -> Hidden:
         """The encoder over tokens that all see each other, sinusoids added to their embeddings."""
         hidden = self.embedding(ids)
-        hidden = hidden + sinusoids(ids.shape[1], hidden.shape[-1]).to(hidden)
-        run = TokenPass(cache=None, writes=(), plan=full_plan(ids.shape[1]))
+        hidden = hidden + sinusoids(ids.shape[1], hidden.shape[-1], hidden.device).to(hidden)
+        run = TokenPass(cache=None, places=None, plan=full_plan(ids.shape[1]))
         for index, layer in enumerate(self.encoder_layers):
             hidden = layer(hidden, index, run, self.attend)
         encoded: Tensor = self.encoder_norm(hidden)
@@ -151,12 +152,32 @@ class EncoderDecoderLMM(nn.Module):
         return KVCache.allocate(places, stack.depth, rows, stack.num_heads, stack.head_dim, like)
 
 
-def sinusoids(count: int, width: int) -> Float[Tensor, "count width"]:
+def sinusoids(count: int, width: int, device: torch.device) -> Float[Tensor, "count width"]:
     """Fixed positions, sines before cosines, in float64."""
     half = width // 2
-    frequencies = SINUSOID_BASE ** (-torch.arange(half, dtype=torch.float64) / max(1, half - 1))
-    angles = torch.arange(count, dtype=torch.float64)[:, None] * frequencies
+    steps = torch.arange(half, dtype=torch.float64, device=device) / max(1, half - 1)
+    rows = torch.arange(count, dtype=torch.float64, device=device)
+    angles = rows[:, None] * SINUSOID_BASE**-steps
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+@dataclass(frozen=True)
+class SourceEvaluation:
+    """What the encoder hears, and where each layer's keys and values of it go."""
+
+    ids: TokenIds
+    source: KVCache
+
+
+@dataclass(frozen=True)
+class FrameEvaluation:
+    """All that making one frame reads; the first frame of a block hears none before it."""
+
+    newest: FrameTokens | None
+    gumbel: Float[Tensor, "levels batch codebook"]
+    run: TokenPass
+    source: KVCache
+    depth: KVCache
 
 
 @dataclass
@@ -187,10 +208,15 @@ class LMMEncoderDecoder(TokenStream[LMMEncoderDecoderState]):
     """
 
     def __init__(
-        self, model: EncoderDecoderLMM, geometry: TokenGeometry, sampler: TokenSampler
+        self,
+        model: EncoderDecoderLMM,
+        geometry: TokenGeometry,
+        sampler: TokenSampler,
+        *,
+        execute: Execute = execute,
     ) -> None:
         config = model.config
-        super().__init__(geometry, sampler, config.codebook_size)
+        super().__init__(geometry, sampler, config.codebook_size, execute)
         if not config.context_levels <= geometry.num_levels <= config.num_levels:
             raise ValueError(
                 f"num_levels must be {config.context_levels} to {config.num_levels}, "
@@ -230,11 +256,30 @@ class LMMEncoderDecoder(TokenStream[LMMEncoderDecoderState]):
 
     def encode_context(self, state: LMMEncoderDecoderState) -> None:
         if not state.is_encoded:
-            encoded = self.model.encode(self.encoder_ids(state.context, state.style))
-            self.model.write_source(encoded, state.source)
+            heard = self.encoder_ids(state.context, state.style)
+            self.execute(self._encode, SourceEvaluation(heard, state.source))
             state.is_encoded = True
 
     def frames(self, noise: TokenNoise, state: LMMEncoderDecoderState) -> Iterator[FrameTokens]:
+        newest: FrameTokens | None = None
+        for frame, gumbel in enumerate(noise):
+            run = TokenPass(
+                cache=state.temporal,
+                places=torch.arange(frame, frame + 1, device=gumbel.device),
+                plan=(plan_row(Span(0, 1), [Span(0, frame + 1)]),),
+                bias=self._bias[:, frame : frame + 1, : frame + 1],
+            )
+            one = FrameEvaluation(newest, gumbel, run, state.source, state.depth)
+            newest = self.execute(self._frame, one)
+            yield newest
+
+    def _encode(self, heard: SourceEvaluation) -> Tensor:
+        encoded = self.model.encode(heard.ids)
+        self.model.write_source(encoded, heard.source)
+        return encoded[:, :0]
+
+    def _frame(self, one: FrameEvaluation) -> FrameTokens:
+        """One temporal step, then one depth step for each level."""
         model, copies = self.model, self.sampler.copies
 
         def embed(tokens: FrameTokens, level: int) -> Row:
@@ -242,23 +287,16 @@ class LMMEncoderDecoder(TokenStream[LMMEncoderDecoderState]):
             row: Tensor = model.embedding(ids.repeat(copies, 1))
             return row
 
-        rows = state.context.shape[0] * copies
-        begin = torch.full((rows, 1), BEGIN, device=state.context.device)
-        hidden = model.embedding(begin)
-        for frame, gumbel in enumerate(noise):
-            run = TokenPass(
-                cache=state.temporal,
-                writes=(Write(Span(0, 1), frame),),
-                plan=(plan_row(Span(0, 1), [Span(0, frame + 1)]),),
-                bias=self._bias[:, frame : frame + 1, : frame + 1],
-            )
-            temporal = model.temporal_row(hidden, run, state.source)
-            tokens = model.depth_decoder.generate(
-                temporal, embed, gumbel, self.sampler, state.depth, model.attend
-            )
-            yield tokens
-            ids = model.token_ids(tokens).repeat(copies, 1)
+        if one.newest is None:
+            rows = one.gumbel.shape[1] * copies
+            hidden = model.embedding(torch.full((rows, 1), BEGIN, device=one.gumbel.device))
+        else:
+            ids = model.token_ids(one.newest).repeat(copies, 1)
             hidden = model.embedding(ids).mean(dim=1, keepdim=True)
+        temporal = model.temporal_row(hidden, one.run, one.source)
+        return model.depth_decoder.generate(
+            temporal, embed, one.gumbel, self.sampler, one.depth, model.attend
+        )
 
     def commit(self, block: TokenFrames, state: LMMEncoderDecoderState) -> LMMEncoderDecoderState:
         self.check(block, state.context.shape[0], None)

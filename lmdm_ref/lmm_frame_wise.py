@@ -9,6 +9,7 @@ Older frames live on in cached features, so a stream equals one pass over its wh
 the banded mask, and not a re-encoding of the newest window.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend, attend
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.depth_decoder import DepthDecoder, LevelHead
+from lmdm_ref.execute import Execute, execute
 from lmdm_ref.geometry import TokenGeometry
 from lmdm_ref.lmm_presets import FrameWiseLMMConfig, StackConfig
 from lmdm_ref.lmm_weights import randomised
@@ -73,10 +75,16 @@ class ConditionEmbedding(nn.Module):
         config, device = self.config, conditions.style.device
         levels = torch.arange(config.style_tokens, device=device)
         style = self.style_embedding(conditions.style + config.style_codes * levels).sum(dim=1)
-        codes = torch.tensor((0, *config.condition_codes[:-1]), device=device)
-        others = self.others_embedding(conditions.others + codes.cumsum(0)).mean(dim=1)
+        first = _first_rows(config.condition_codes, device)
+        others = self.others_embedding(conditions.others + first).mean(dim=1)
         embedded: Tensor = self.norm((self.style_in(style) + others) / 2)
         return embedded[:, None]
+
+
+@functools.cache
+def _first_rows(codes: tuple[int, ...], device: torch.device) -> Int[Tensor, " conditions"]:
+    """Each condition's first row in the embedding; copied to the device once."""
+    return torch.tensor((0, *codes[:-1]), device=device).cumsum(0)
 
 
 class DepthLayer(nn.Module):
@@ -188,8 +196,20 @@ class FrameWiseLMM(nn.Module):
             assert isinstance(layer, TemporalLayer)
             for cache, (key, value) in zip(caches, layer.sinks, strict=True):
                 rows = (key.expand(batch, 1, -1, -1), value.expand(batch, 1, -1, -1))
-                cache.write(index, *rows, (Write(Span(0, 1), 0),))
+                cache.write(index, *rows, torch.zeros(1, dtype=torch.long, device=like.device))
         return caches
+
+
+@dataclass(frozen=True)
+class FrameEvaluation:
+    """All that making one frame reads; the first frame of a stream hears none before it."""
+
+    newest: FrameTokens | None
+    gumbel: Float[Tensor, "levels batch codebook"]
+    run: TokenPass
+    cross: TokenPass
+    depth: KVCache
+    conditions: FrameConditions
 
 
 @dataclass
@@ -197,7 +217,8 @@ class LMMFrameWiseState:
     """Two rings of keys, and the newest frame, which the next one hears.
 
     ``num_heard`` frames' keys have gone into the rings. ``ahead`` are the rings as the newest
-    generated block leaves them, and that block: if it is committed, nothing is computed again.
+    generated block leaves them, and that block: if it is committed, they are copied, and nothing
+    is computed again.
     """
 
     rings: tuple[KVCache, KVCache]
@@ -223,8 +244,15 @@ class LMMFrameWise(TokenStream[LMMFrameWiseState]):
     Raises ValueError for more levels than there are heads for.
     """
 
-    def __init__(self, model: FrameWiseLMM, geometry: TokenGeometry, sampler: TokenSampler) -> None:
-        super().__init__(geometry, sampler, model.config.codebook_size)
+    def __init__(
+        self,
+        model: FrameWiseLMM,
+        geometry: TokenGeometry,
+        sampler: TokenSampler,
+        *,
+        execute: Execute = execute,
+    ) -> None:
+        super().__init__(geometry, sampler, model.config.codebook_size, execute)
         if geometry.num_levels > model.config.num_levels:
             raise ValueError(
                 f"num_levels must be at most {model.config.num_levels}, got {geometry.num_levels}"
@@ -256,6 +284,20 @@ class LMMFrameWise(TokenStream[LMMFrameWiseState]):
         """Nothing: every frame was encoded when it was made."""
 
     def frames(self, noise: TokenNoise, state: LMMFrameWiseState) -> Iterator[FrameTokens]:
+        state.generated = None  # a block that is begun and left leaves nothing to be committed
+        for ring, ahead in zip(state.rings, state.ahead, strict=True):
+            ahead.copy_from(ring)
+        newest, made = state.newest, []
+        for frame, gumbel in enumerate(noise):
+            run, cross = self._passes(state.num_heard + frame, state.ahead, gumbel.device)
+            one = FrameEvaluation(newest, gumbel, run, cross, state.depth, state.conditions)
+            newest = self.execute(self._frame, one)
+            made.append(newest)
+            yield newest
+        state.generated = torch.stack(made, dim=1)
+
+    def _frame(self, one: FrameEvaluation) -> FrameTokens:
+        """One temporal step, then one depth step for each level."""
         model = self.model
 
         def embed(tokens: FrameTokens, level: int) -> Hidden:
@@ -263,27 +305,19 @@ class LMMFrameWise(TokenStream[LMMFrameWiseState]):
             row: Tensor = model.depth_in(model.token_rows(ids))
             return row
 
-        state.generated = None  # a block that is begun and left leaves nothing to be committed
-        for ring, ahead in zip(state.rings, state.ahead, strict=True):
-            ahead.copy_from(ring)
-        newest, made = state.newest, []
-        for frame, gumbel in enumerate(noise):
-            temporal = self._temporal_row(newest, state.num_heard + frame, state.ahead, state)
-            newest = model.depth_decoder.generate(
-                model.depth_in(temporal), embed, gumbel, self.sampler, state.depth, model.attend
-            )
-            made.append(newest)
-            yield newest
-        state.generated = torch.stack(made, dim=1)
+        temporal = self._temporal_row(one.newest, one.run, one.cross, one.conditions)
+        return model.depth_decoder.generate(
+            model.depth_in(temporal), embed, one.gumbel, self.sampler, one.depth, model.attend
+        )
 
     def commit(self, block: TokenFrames, state: LMMFrameWiseState) -> LMMFrameWiseState:
         """Free for the block that was generated last; any other is heard frame by frame."""
         self.check(block, state.conditions.style.shape[0], None)
         if state.generated is not None and torch.equal(block, state.generated):
+            for ring, ahead in zip(state.rings, state.ahead, strict=True):
+                ring.copy_from(ahead)
             return replace(
                 state,
-                rings=state.ahead,
-                ahead=state.rings,
                 num_heard=state.num_heard + block.shape[1],
                 newest=block[:, -1],
                 generated=None,
@@ -305,28 +339,36 @@ class LMMFrameWise(TokenStream[LMMFrameWiseState]):
 
     def _hear(self, tokens: TokenFrames, state: LMMFrameWiseState) -> LMMFrameWiseState:
         for frame in tokens.unbind(1):
-            self._temporal_row(state.newest, state.num_heard, state.rings, state)
+            passes = self._passes(state.num_heard, state.rings, tokens.device)
+            self._temporal_row(state.newest, *passes, state.conditions)
             state = replace(state, num_heard=state.num_heard + 1, newest=frame)
         return state
+
+    def _passes(
+        self, index: int, caches: tuple[KVCache, KVCache], device: torch.device
+    ) -> tuple[TokenPass, TokenPass]:
+        """Frame ``index`` through both attentions of the temporal layers."""
+        place = 1 + index % self.ring_frames
+        places = torch.arange(place, place + 1, device=device)
+        plan = (plan_row(Span(0, 1), [Span(0, 1 + min(index + 1, self.ring_frames))]),)
+        run, cross = (TokenPass(cache, places, plan) for cache in caches)
+        return run, cross
 
     def _temporal_row(
         self,
         newest: FrameTokens | None,
-        index: int,
-        caches: tuple[KVCache, KVCache],
-        state: LMMFrameWiseState,
+        run: TokenPass,
+        cross: TokenPass,
+        conditions: FrameConditions,
     ) -> Hidden:
-        """The row from which frame ``index`` is made; its keys go into the caches."""
-        model, batch = self.model, state.conditions.style.shape[0]
+        """The row from which the pass's frame is made; its keys go into the caches."""
+        model, style = self.model, conditions.style
         hidden = (
-            model.begin_row(batch, state.conditions.style.device)
+            model.begin_row(style.shape[0], style.device)
             if newest is None
             else model.frame_row(newest)
         )
-        writes = (Write(Span(0, 1), 1 + index % self.ring_frames),)
-        plan = (plan_row(Span(0, 1), [Span(0, 1 + min(index + 1, self.ring_frames))]),)
-        run, cross = (TokenPass(cache, writes, plan) for cache in caches)
-        return model.temporal_row(hidden, model.conditions(state.conditions), run, cross)
+        return model.temporal_row(hidden, model.conditions(conditions), run, cross)
 
 
 def random_frame_wise_lmm(

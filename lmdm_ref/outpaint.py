@@ -14,8 +14,9 @@ from torch import Tensor
 from lmdm_ref.arena import Span
 from lmdm_ref.conditioning import Conditioning
 from lmdm_ref.decoder import DiffusionDecoder, EncodedConditioning
+from lmdm_ref.evaluation import Evaluation
+from lmdm_ref.execute import Execute, execute
 from lmdm_ref.geometry import Geometry
-from lmdm_ref.layers import Pass
 from lmdm_ref.plan import full_plan
 from lmdm_ref.sampler import Sampler, Velocity
 from lmdm_ref.stream import DiffusionStream, PromptPolicy
@@ -38,15 +39,22 @@ class OutpaintState:
 class Outpaint(DiffusionStream[OutpaintState]):
     """The window [context | target], then the token, seen whole by everyone."""
 
-    def __init__(self, decoder: DiffusionDecoder, geometry: Geometry, sampler: Sampler) -> None:
-        super().__init__(decoder, geometry, sampler)
+    def __init__(
+        self,
+        decoder: DiffusionDecoder,
+        geometry: Geometry,
+        sampler: Sampler,
+        *,
+        execute: Execute = execute,
+    ) -> None:
+        super().__init__(decoder, geometry, sampler, execute=execute)
         window = geometry.window_frames
-        self._pass = Pass(
-            rotary=decoder.rotary([*range(1, window + 1), 0]),
+        self._pass = decoder.plan_pass(
+            positions=(range(1, window + 1), range(1)),
             plan=full_plan(window + 1),
             outputs=Span(geometry.context_frames, window),
             cache=None,
-            writes=(),
+            places=(Span(0, window + 1),),
         )
 
     @property
@@ -62,18 +70,33 @@ class Outpaint(DiffusionStream[OutpaintState]):
         """Nothing: the context is a part of every step."""
 
     def velocity(self, noise: Noise, state: OutpaintState) -> Velocity:
-        decoder = self.decoder
         clean = self.for_each_copy(state.context)
         context_noise = self.for_each_copy(noise[0, :, : self.geometry.context_frames])
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
-            context = (1 - sigma) * clean + sigma * context_noise
-            window = decoder.noisy_rows(torch.cat([context, noisy], dim=1))
-            window[:, : clean.shape[1]] += decoder.clean_rows(clean)
-            hidden = torch.cat([window, decoder.token_row(sigma, state.conditioning)], dim=1)
-            return decoder.velocity(decoder.run(hidden, self._pass, state.conditioning), noisy)
+            window = Evaluation(
+                noisy=torch.cat([context_noise, noisy], dim=1),
+                sigma=self.decoder.noise_level(sigma),
+                clean=clean,
+                run=self._pass,
+                conditioning=state.conditioning,
+            )
+            return self.execute(self._step, window)
 
         return evaluate
+
+    def _step(self, window: Evaluation) -> Tensor:
+        """The context's noise is blended with its clean frames to the level of the target."""
+        noisy, sigma, clean = window.noisy, window.sigma, window.clean
+        assert noisy is not None and sigma is not None and clean is not None
+        decoder, split = self.decoder, clean.shape[1]
+        level = sigma.to(clean.dtype)
+        context = (1 - sigma).to(clean.dtype) * clean + level * noisy[:, :split]
+        hidden = decoder.noisy_rows(torch.cat([context, noisy[:, split:]], dim=1))
+        hidden[:, :split] += decoder.clean_rows(clean)
+        hidden = torch.cat([hidden, decoder.token_row(sigma, window.conditioning)], dim=1)
+        outputs = decoder.run(hidden, window.run, window.conditioning)
+        return decoder.velocity(outputs, noisy[:, split:])
 
     def commit(self, block: Frames, state: OutpaintState) -> OutpaintState:
         self.check(block, state.context.shape[0], self.geometry.block_frames)

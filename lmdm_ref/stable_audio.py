@@ -12,6 +12,7 @@ from lmdm_ref.codec import Codec
 from lmdm_ref.conditioning import Conditioning, SecondsEmbedding
 from lmdm_ref.decoder import DiffusionDecoder, decoder_from_state
 from lmdm_ref.presets import PRESETS, Preset
+from lmdm_ref.prologue import Prologue, prologue
 
 State = dict[str, Tensor]
 
@@ -36,11 +37,12 @@ class StableAudio:
         device: str = "cpu",
         attend: Attend = attend,
         depth: int | None = None,
+        prologue: Prologue = prologue,
     ) -> DiffusionDecoder:
         """The diffusion transformer; ``depth`` keeps its first layers only (for checks)."""
         config = self.preset.decoder
         config = replace(config, depth=depth or config.depth)
-        return decoder_from_state(config, self.decoder_weights, dtype, device, attend)
+        return decoder_from_state(config, self.decoder_weights, dtype, device, attend, prologue)
 
     def codec(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Codec:
         """The codec. Raises ValueError where the file has none."""

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from lmdm_ref.conditioning import Conditioning
 from lmdm_ref.decoder import DiffusionDecoder, EncodedConditioning
+from lmdm_ref.evaluation import Evaluation
+from lmdm_ref.execute import Execute, execute
 from lmdm_ref.geometry import Geometry
 from lmdm_ref.sampler import Sampler, Velocity
 
@@ -56,10 +58,19 @@ class Stream(Protocol[State]):
 class DiffusionStream(ABC, Generic[State]):
     """What the three diffusion schemes share; they differ in which rows are computed when."""
 
-    def __init__(self, decoder: DiffusionDecoder, geometry: Geometry, sampler: Sampler) -> None:
+    def __init__(
+        self,
+        decoder: DiffusionDecoder,
+        geometry: Geometry,
+        sampler: Sampler,
+        *,
+        execute: Execute = execute,
+    ) -> None:
+        """``execute`` runs the evaluations of a block: at once, or as captured graphs."""
         self.decoder = decoder
         self.geometry = geometry
         self.sampler = sampler
+        self.execute = execute
 
     @property
     def noise_frames(self) -> int:
@@ -96,6 +107,22 @@ class DiffusionStream(ABC, Generic[State]):
     def target_noise(self, noise: Noise) -> TargetNoise:
         """The part of a block's noise from which the target is made."""
         return noise[:, :, -self.geometry.block_frames :]
+
+    def denoise_target(self, target: Evaluation) -> Tensor:
+        """The velocity of the target's frames beside a cache: clean rows, if any, come first."""
+        noisy, sigma = target.noisy, target.sigma
+        assert noisy is not None and sigma is not None
+        decoder = self.decoder
+        rows = [] if target.clean is None else [decoder.clean_rows(target.clean)]
+        rows += [decoder.noisy_rows(noisy), decoder.token_row(sigma, target.conditioning)]
+        outputs = decoder.run(torch.cat(rows, dim=1), target.run, target.conditioning)
+        return decoder.velocity(outputs, noisy)
+
+    def encode_clean(self, context: Evaluation) -> Tensor:
+        """Clean frames into the cache; gives no rows."""
+        assert context.clean is not None
+        rows = self.decoder.clean_rows(context.clean)
+        return self.decoder.run(rows, context.run, context.conditioning)
 
     def encode_prompt(self, conditioning: Conditioning) -> EncodedConditioning:
         """The prompt as the sampler evaluates it: on a doubled batch under guidance."""

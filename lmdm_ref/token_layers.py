@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import Attend, attend_biased
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.lmm_presets import StackConfig
 from lmdm_ref.plan import Plan, plan_row
 
@@ -33,7 +33,7 @@ class TokenPass:
     """
 
     cache: KVCache | None
-    writes: tuple[Write, ...]
+    places: Int[Tensor, " rows"] | None
     plan: Plan
     bias: Tensor | None = None
 
@@ -97,7 +97,7 @@ class T5CrossAttention(nn.Module):
     def write_source(self, encoded: Hidden, index: int, source: KVCache) -> None:
         """Keys and values of the encoded tokens, once for a block."""
         key, value = _heads(self.key_value(encoded), 2, self.heads)
-        source.write(index, key, value, (Write(Span(0, encoded.shape[1]), 0),))
+        source.write(index, key, value, torch.arange(encoded.shape[1], device=encoded.device))
 
     def forward(self, hidden: Hidden, index: int, source: KVCache, attend: Attend) -> Hidden:
         (query,) = _heads(self.query(self.norm(hidden)), 1, self.heads)
@@ -219,7 +219,8 @@ def _seen(
     if run.cache is None:
         keys, values = key.transpose(1, 2), value.transpose(1, 2)
     else:
-        run.cache.write(index, key, value, run.writes)
+        assert run.places is not None
+        run.cache.write(index, key, value, run.places)
         keys, values = run.cache.layer(index)
     if run.bias is None:
         seen = attend(query.transpose(1, 2), keys, values, run.plan)

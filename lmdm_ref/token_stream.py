@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lmdm_ref.execute import Execute
 from lmdm_ref.geometry import TokenGeometry
 from lmdm_ref.token_sampler import TokenSampler, gumbel_noise
 
@@ -23,10 +24,18 @@ State = TypeVar("State")
 class TokenStream(ABC, Generic[State]):
     """What the LMMs share. Tokens are codes 0 … codebook_size − 1 of their level."""
 
-    def __init__(self, geometry: TokenGeometry, sampler: TokenSampler, codebook_size: int) -> None:
+    def __init__(
+        self,
+        geometry: TokenGeometry,
+        sampler: TokenSampler,
+        codebook_size: int,
+        execute: Execute,
+    ) -> None:
+        """``execute`` runs the encoding and the frames: at once, or as captured graphs."""
         self.geometry = geometry
         self.sampler = sampler
         self.codebook_size = codebook_size
+        self.execute = execute
 
     @abstractmethod
     def prefill(self, context: TokenFrames, conditioning: Any) -> State:

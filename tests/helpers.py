@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lmdm_ref.arena import Span
 from lmdm_ref.block_causal import BlockCausal
@@ -47,6 +48,23 @@ SAMPLERS = {
 }
 ONE_STEP, EULER, GUIDED = (SAMPLERS[name] for name in list(SAMPLERS)[:3])
 PINGPONG, PINGPONG_PLUS = SAMPLERS["pingpong in 3 steps"], SAMPLERS["pingpong++"]
+
+
+class HostIsWatched(TorchDispatchMode):
+    """Lists the operations that touch the host while a stream runs on another device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        out = func(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves((args, kwargs, out)) if isinstance(one, Tensor)]
+        if any(one.device.type == "cpu" for one in tensors):
+            self.seen.append(str(func))
+        return out
 
 
 # --- Tiny models -----------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from lmdm_ref.conditioning import Conditioning
 from lmdm_ref.decoder import random_decoder
 from lmdm_ref.encoder_decoder import EncoderDecoder
 from lmdm_ref.geometry import Geometry
-from lmdm_ref.layers import Pass
 from lmdm_ref.linear import pack_linears
 from lmdm_ref.plan import full_plan
 from lmdm_ref.presets import PRESETS
@@ -54,7 +53,9 @@ def steps(preset: str, dtype: torch.dtype, context_frames: int, block_frames: in
     noise = block_noise(stream, 1, torch.Generator().manual_seed(0))
     velocity = stream.velocity(noise, state)
     rows = block_frames + 1
-    alone = Pass(decoder.rotary(range(rows)), full_plan(rows), Span(0, rows), None, ())
+    alone = decoder.plan_pass(
+        (range(rows),), full_plan(rows), Span(0, rows), None, (Span(0, rows),)
+    )
     hidden = torch.randn(1, rows, sizes.decoder.width, dtype=dtype)
     return {
         "bare": lambda: decoder.run(hidden, alone, state.conditioning),
@@ -62,6 +63,7 @@ def steps(preset: str, dtype: torch.dtype, context_frames: int, block_frames: in
     }
 
 
+@pytest.mark.benchmark
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["bare", "step"])
 def test_a_step(

@@ -152,7 +152,8 @@ def test_pairs_and_keys_are_those_that_a_stream_s_attention_sees(
 ) -> None:
     config = replace(TINY, depth=3)
     stream, state, noise = meta_stream(scheme, config, SMALL, num_steps, batch)
-    stream.decoder.attend = seen = SelfAttentionSeen(config.text_tokens)
+    seen = SelfAttentionSeen(config.text_tokens)
+    stream.decoder.kernels = stream.decoder.kernels._replace(attend=seen)
     with torch.device("meta"):
         block = stream.generate(noise, state)
     stream.commit(block, state)

@@ -19,6 +19,7 @@ from lmdm_ref.decoder import DiffusionDecoder, decoder_from_state, random_decode
 from lmdm_ref.layers import Pass
 from lmdm_ref.plan import Plan, block_causal_plan, full_plan
 from lmdm_ref.presets import PRESETS, TINY
+from lmdm_ref.prologue import prologue
 from lmdm_ref.rotary import rotary_angles
 
 CONTEXT, TARGET = 4, 2
@@ -84,7 +85,7 @@ def test_token_is_the_embedded_noise_level_plus_the_embedded_seconds() -> None:
     level = silu(decoder.sigma_in.weight @ features + decoder.sigma_in.bias)
     level = decoder.sigma_out.weight @ level + decoder.sigma_out.bias
     seconds = silu(prompt.seconds @ decoder.seconds_in.weight.mT) @ decoder.seconds_out.weight.mT
-    token = decoder.token_row(sigma, decoder.encode_conditioning(prompt))
+    token = decoder.token_row(decoder.noise_level(sigma), decoder.encode_conditioning(prompt))
     assert_identity(token, (seconds + level)[:, None])
 
 
@@ -92,7 +93,8 @@ def test_token_knows_noise_level_and_seconds_but_not_the_text() -> None:
     decoder, prompt = tiny_decoder(), tiny_conditioning(2)
 
     def token(sigma: float, **changes: Tensor) -> Tensor:
-        return decoder.token_row(sigma, decoder.encode_conditioning(replace(prompt, **changes)))
+        encoded = decoder.encode_conditioning(replace(prompt, **changes))
+        return decoder.token_row(decoder.noise_level(sigma), encoded)
 
     expected = token(0.5)
     assert_no_identity(token(0.5 + 2**-12), expected)
@@ -103,7 +105,8 @@ def test_token_knows_noise_level_and_seconds_but_not_the_text() -> None:
 def test_bfloat16_token_tells_noise_levels_apart_that_bfloat16_cannot() -> None:
     decoder = tiny_decoder(dtype=torch.bfloat16)
     prompt = decoder.encode_conditioning(tiny_conditioning(1))
-    assert not torch.equal(decoder.token_row(0.897, prompt), decoder.token_row(0.9, prompt))
+    near, far = (decoder.token_row(decoder.noise_level(sigma), prompt) for sigma in (0.897, 0.9))
+    assert not torch.equal(near, far)
 
 
 def test_zeroed_text_has_neither_keys_nor_values_where_there_is_no_norm() -> None:
@@ -116,7 +119,7 @@ def test_zeroed_text_has_neither_keys_nor_values_where_there_is_no_norm() -> Non
 
 
 def plain_pass(decoder: DiffusionDecoder, plan: Plan, outputs: Span) -> Pass:
-    return Pass(decoder.rotary(range(1, ROWS + 1)), plan, outputs, None, ())
+    return decoder.plan_pass((range(1, ROWS + 1),), plan, outputs, None, (Span(0, ROWS),))
 
 
 def test_only_the_rows_that_are_read_leave_the_last_layer() -> None:
@@ -149,7 +152,7 @@ def test_attention_is_an_argument_and_is_asked_for_everything() -> None:
     own = (2, TINY.num_heads, ROWS, TINY.head_dim)
     text = (2, TINY.num_cross_heads, TINY.text_tokens, TINY.head_dim)
     assert calls == [(own, own), (own, text)] * TINY.depth
-    assert plain.attend is attend
+    assert plain.kernels == (attend, prologue)
 
 
 def test_velocity_comes_back_in_the_dtype_of_the_latents() -> None:
@@ -208,7 +211,7 @@ def test_given_rotary_frequencies_win_over_the_formula() -> None:
     state["inverse_frequencies"] = 2 * state["inverse_frequencies"]
     decoder = decoder_from_state(TINY, state, torch.float64)
     expected = rotary_angles(torch.tensor([2]), tiny_decoder().inverse_frequencies, torch.float64)
-    assert_identity(decoder.rotary([1]).cos, expected.cos)
+    assert_identity(decoder.rotary(range(1, 2)).cos, expected.cos)
 
 
 @pytest.mark.parametrize(("preset", "millions"), [("sao-small", 340.9), ("sao-1.0", 1056.9)])

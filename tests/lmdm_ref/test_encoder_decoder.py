@@ -67,7 +67,8 @@ def test_context_rows_are_clean_alone_and_target_rows_get_nothing_of_b() -> None
     expected = (noise[0] + residual) @ decoder.input_noisy.weight.mT
     assert_identity(first[:, :BLOCK], expected)
     for (hidden, _), sigma in zip(passes[1:], stream.sampler.sigmas, strict=False):
-        assert torch.equal(hidden[:, BLOCK:], decoder.token_row(sigma, state.conditioning))
+        token = decoder.token_row(decoder.noise_level(sigma), state.conditioning)
+        assert torch.equal(hidden[:, BLOCK:], token)
 
 
 def test_context_sees_context_and_target_sees_everything() -> None:

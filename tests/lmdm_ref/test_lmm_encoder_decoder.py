@@ -128,7 +128,7 @@ def test_encoder_hears_frames_in_order_and_the_coarse_levels_only() -> None:
 
 
 def test_sinusoids_are_sines_then_cosines_of_slowing_waves() -> None:
-    table = sinusoids(5, 8)
+    table = sinusoids(5, 8, torch.device("cpu"))
     assert torch.equal(table[0], torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 1]).double())
     for place in range(5):
         for wave in range(4):

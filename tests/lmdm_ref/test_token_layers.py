@@ -8,7 +8,7 @@ from torch.nn import functional
 from helpers import assert_identity, assert_no_identity, seeded
 from lmdm_ref.arena import Span
 from lmdm_ref.attention import attend
-from lmdm_ref.cache import KVCache, Write
+from lmdm_ref.cache import KVCache
 from lmdm_ref.lmm_presets import StackConfig
 from lmdm_ref.plan import full_plan, plan_row
 from lmdm_ref.token_layers import (
@@ -26,7 +26,7 @@ from lmdm_ref.token_layers import (
 
 STACK = StackConfig(depth=1, width=12, num_heads=3, feed_forward_width=20)
 BATCH, ROWS = 2, 5
-ALONE = TokenPass(cache=None, writes=(), plan=full_plan(ROWS))
+ALONE = TokenPass(cache=None, places=None, plan=full_plan(ROWS))
 
 
 def filled(module: nn.Module) -> nn.Module:
@@ -108,9 +108,9 @@ def test_bias_is_added_to_the_scores_and_zeros_change_nothing() -> None:
     bias = seeded(8, 3, ROWS, ROWS)
     query, key, value = (rms(rows, layer.norm) @ layer.qkv.weight.mT).chunk(3, -1)
     expected = rows + softmax_attention(query, key, value, bias) @ layer.out.weight.mT
-    biased = TokenPass(cache=None, writes=(), plan=full_plan(ROWS), bias=bias)
+    biased = TokenPass(cache=None, places=None, plan=full_plan(ROWS), bias=bias)
     assert_identity(layer(rows, 0, biased, attend), expected)
-    without = TokenPass(cache=None, writes=(), plan=full_plan(ROWS), bias=torch.zeros_like(bias))
+    without = TokenPass(cache=None, places=None, plan=full_plan(ROWS), bias=torch.zeros_like(bias))
     assert_identity(layer(rows, 0, without, attend), layer(rows, 0, ALONE, attend))
 
 
@@ -132,13 +132,13 @@ def test_row_by_row_through_a_cache_equals_one_causal_pass(kind: type[nn.Module]
         layer(
             rows[:, at : at + 1],
             1,
-            TokenPass(cache, (Write(Span(0, 1), at),), (plan_row(Span(0, 1), [Span(0, at + 1)]),)),
+            TokenPass(cache, torch.tensor([at]), (plan_row(Span(0, 1), [Span(0, at + 1)]),)),
             attend,
         )
         for at in range(ROWS)
     ]
     plan = tuple(plan_row(Span(at, at + 1), [Span(0, at + 1)]) for at in range(ROWS))
-    assert_identity(torch.cat(by_rows, 1), layer(rows, 0, TokenPass(None, (), plan), attend))
+    assert_identity(torch.cat(by_rows, 1), layer(rows, 0, TokenPass(None, None, plan), attend))
 
 
 def test_t5_cross_attention_sees_all_that_was_written_for_its_layer() -> None:

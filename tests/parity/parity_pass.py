@@ -6,7 +6,6 @@ from torch import Tensor
 from lmdm_ref.arena import Span
 from lmdm_ref.conditioning import Conditioning
 from lmdm_ref.decoder import DiffusionDecoder
-from lmdm_ref.layers import Pass
 from lmdm_ref.plan import full_plan
 from lmdm_ref.presets import DecoderConfig
 
@@ -32,12 +31,13 @@ def bidirectional_pass(
     """
     frames = noisy.shape[1]
     conditioning = decoder.encode_conditioning(prompt)
-    hidden = torch.cat([decoder.noisy_rows(noisy), decoder.token_row(sigma, conditioning)], dim=1)
-    run = Pass(
-        rotary=decoder.rotary([*range(1, frames + 1), 0]),
+    token = decoder.token_row(decoder.noise_level(sigma), conditioning)
+    hidden = torch.cat([decoder.noisy_rows(noisy), token], dim=1)
+    run = decoder.plan_pass(
+        positions=(range(1, frames + 1), range(1)),
         plan=full_plan(frames + 1),
         outputs=Span(0, frames),
         cache=None,
-        writes=(),
+        places=(Span(0, frames + 1),),
     )
     return decoder.velocity(decoder.run(hidden, run, conditioning), noisy)
