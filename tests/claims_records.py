@@ -351,6 +351,7 @@ def diffusion(
         batch=1,
         dtype="bfloat16",
         attention="reference",
+        is_graphed=False,
         sample_rate_hz=44100,
         samples_per_frame=2048,
         block_seconds=block * 2048 / 44100,

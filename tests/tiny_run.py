@@ -22,6 +22,7 @@ REQUEST = Request(
     dtype="float32",
     device="cpu",
     attention="range",
+    is_graphed=False,
     checkpoint=None,
     seed=0,
 )

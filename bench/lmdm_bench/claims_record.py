@@ -26,7 +26,7 @@ from lmdm_bench.record import (
     write_whole,
 )
 
-CLAIMS_SCHEMA_VERSION = 1
+CLAIMS_SCHEMA_VERSION = 2
 
 # What a point is measured for: the axis that it helps to span, or the paper's own setting.
 Sweep = Literal["steps", "context", "block", "tokens", "levels", "size", "paper"]

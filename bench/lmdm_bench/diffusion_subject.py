@@ -14,8 +14,9 @@ import lmdm_ref
 from lmdm_bench.clock import Stopwatch
 from lmdm_bench.errors import InputError
 from lmdm_bench.model_parts import (
-    ATTENTIONS,
     CHECK_DEPTH,
+    KERNELS,
+    executor,
     judged,
     pack,
     relative_error,
@@ -96,6 +97,7 @@ def diffusion_workload(request: Request, scheme: str) -> Workload:
         batch=1,
         dtype=request.dtype,
         attention=request.attention,
+        is_graphed=request.is_graphed,
         sample_rate_hz=geometry.sample_rate_hz,
         samples_per_frame=geometry.samples_per_frame,
         block_seconds=geometry.block_seconds,
@@ -212,7 +214,7 @@ class DiffusionModel:
         sampler: lmdm_ref.Sampler,
     ) -> lmdm_ref.DiffusionStream[Any]:
         stream: lmdm_ref.DiffusionStream[Any] = _SCHEMES[scheme].stream(
-            decoder, geometry_of(request), sampler
+            decoder, geometry_of(request), sampler, execute=executor(request)
         )
         return stream
 
@@ -220,10 +222,10 @@ class DiffusionModel:
         request = self._request
         config = replace(self._preset.decoder, depth=depth)
         dtype, where = torch_dtype(request), device or request.device
-        attend = ATTENTIONS[request.attention]
+        attend, prologue = KERNELS[request.attention]
         if self._loaded is None:
-            return lmdm_ref.random_decoder(config, request.seed, dtype, where, attend)
-        return self._loaded.decoder(dtype, where, attend, depth)
+            return lmdm_ref.random_decoder(config, request.seed, dtype, where, attend, prologue)
+        return self._loaded.decoder(dtype, where, attend, depth, prologue)
 
     def _make_codec(self) -> lmdm_ref.Codec:
         request, config = self._request, self._preset.codec
@@ -322,7 +324,7 @@ class DiffusionSubject:
             for plan in plans:
                 queries = query[:, :, : plan[-1].queries.stop]
                 for layer in range(config.depth):
-                    stream.decoder.attend(queries, *cache.layer(layer), plan)
+                    stream.decoder.kernels.attend(queries, *cache.layer(layer), plan)
 
         return attend_all
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+import lmdm_kernels
 import lmdm_ref
+from lmdm_bench.graphs import Graphs, cuda_capture
 from lmdm_bench.record import Check, Choice
 from lmdm_bench.request import Request
 
@@ -15,15 +17,24 @@ CHECK_DEPTH = 2
 # and by one rounding of the largest value (the rule of flash-attention's tests).
 BUDGET_FACTOR = 2.0
 
-ATTENTIONS: dict[str, lmdm_ref.Attend] = {
-    "range": lmdm_ref.attend,
-    "dense": lmdm_ref.attend_dense,
+# What each ``--attention`` computes with: the attention, and what comes before it.
+KERNELS: dict[str, lmdm_ref.Kernels] = {
+    "range": lmdm_ref.Kernels(lmdm_ref.attend, lmdm_ref.prologue),
+    "dense": lmdm_ref.Kernels(lmdm_ref.attend_dense, lmdm_ref.prologue),
+    "triton": lmdm_ref.Kernels(lmdm_kernels.attend, lmdm_kernels.prologue),
 }
 
 
 def torch_dtype(request: Request) -> torch.dtype:
     dtype: torch.dtype = getattr(torch, request.dtype)
     return dtype
+
+
+def executor(request: Request) -> lmdm_ref.Execute:
+    """Who runs a stream's networks: at once, or as graphs of their own."""
+    if not request.is_graphed:
+        return lmdm_ref.execute
+    return Graphs(cuda_capture, has_moving_plans=request.attention == "triton")
 
 
 def pack(module: torch.nn.Module, weight: Tensor, many_rows: tuple[str, ...] = ("",)) -> Choice:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Status = Literal["OK", "OOM", "INCORRECT", "UNSUPPORTED", "FAILED", "INTERRUPTED"]
 
@@ -123,7 +123,8 @@ class Workload:
 
     ``context_frames`` is what a block's passes see of the past: the window's context, or for
     ``lmm-frame-wise`` the frames that each layer looks back. ``steps`` is None for LMMs,
-    ``num_levels`` (RVQ tokens of a frame) for diffusion.
+    ``num_levels`` (RVQ tokens of a frame) for diffusion. ``is_graphed``: passes are replayed as
+    captured graphs, not launched one operation at a time.
     """
 
     scheme: str
@@ -138,6 +139,7 @@ class Workload:
     batch: int
     dtype: str
     attention: str
+    is_graphed: bool
     sample_rate_hz: int
     samples_per_frame: int
     block_seconds: float

@@ -27,5 +27,6 @@ class Request:
     dtype: str
     device: str
     attention: str
+    is_graphed: bool
     checkpoint: Path | None
     seed: int

@@ -31,7 +31,7 @@ from lmdm_bench.lmm_subject import (
     level_range,
     scheme_of,
 )
-from lmdm_bench.model_parts import ATTENTIONS, packed_product, torch_dtype
+from lmdm_bench.model_parts import KERNELS, packed_product, torch_dtype
 from lmdm_bench.record import Ceiling, Choice, Cost, Footprint, Workload
 from lmdm_bench.request import Request
 
@@ -54,7 +54,6 @@ __all__ = [
 ]
 
 SCHEMES = (*DIFFUSION_SCHEMES, *LMM_SCHEMES)
-ATTENTION_NAMES = (*ATTENTIONS, "triton")
 
 SomeSubject = DiffusionSubject | LMMSubject
 
@@ -74,9 +73,11 @@ def validate(request: Request) -> None:
         raise InputError(f"a scheme is named twice: {', '.join(request.schemes)}")
     _known("model", request.model, MODELS)
     _known("sampler", request.sampler, SAMPLERS)
-    _known("attention", request.attention, ATTENTION_NAMES)
-    if request.attention == "triton" and (reason := lmdm_kernels.why_unavailable()):
-        raise UnsupportedError(f"attention 'triton' cannot run: {reason}")
+    _known("attention", request.attention, tuple(KERNELS))
+    if request.attention == "triton":
+        _check_kernels(request)
+    if request.is_graphed:
+        _check_graphs(request)
     if not math.isfinite(request.guidance_scale):
         raise InputError(f"guidance must be a finite number, got {request.guidance_scale}")
     if request.seed < 0:
@@ -145,6 +146,13 @@ def cost_of(request: Request, scheme: str, ceiling: Ceiling) -> Cost:
     )
 
 
+def head_dims(request: Request, scheme: str) -> tuple[int, ...]:
+    """The sizes of a head in the attention that a scheme runs."""
+    if scheme in LMM_SCHEMES:
+        return lmm_subject.lmm_head_dims(request, scheme)
+    return (lmdm_ref.PRESETS[request.model].decoder.head_dim,)
+
+
 def products(request: Request) -> tuple[Callable[..., Callable[[], None]], ...]:
     """The matrix products, besides torch's own, that a run's linear layers use."""
     weight = torch.empty(1, 1, dtype=torch_dtype(request), device=request.device)
@@ -188,6 +196,25 @@ class Model:
     @property
     def _some(self) -> DiffusionModel | LMMModel:
         return self._diffusion or next(iter(self._lmms.values()))
+
+
+def _check_kernels(request: Request) -> None:
+    """Raises UnsupportedError where the kernels cannot run what is asked for."""
+    if request.device == "cpu":
+        raise UnsupportedError(
+            "attention 'triton' cannot run on a CPU, which has only Triton's interpreter, and that "
+            "is for tests and never timed"
+        )
+    for scheme in request.schemes:
+        for head_dim in head_dims(request, scheme):
+            able = lmdm_kernels.supports(request.device, torch_dtype(request), head_dim)
+            if not able:
+                raise UnsupportedError(f"attention 'triton' cannot run {scheme}: {able.reason}")
+
+
+def _check_graphs(request: Request) -> None:
+    if request.device.partition(":")[0] != "cuda":
+        raise UnsupportedError(f"--graph captures CUDA graphs, and the device is {request.device}")
 
 
 def _known(kind: str, name: str, names: tuple[str, ...]) -> None:

@@ -164,6 +164,7 @@ class ClaimsRun:
             ("device", begun.settings.device.value, asked.device.value),
             ("dtype", begun.settings.dtype.value, asked.dtype.value),
             ("attention", begun.settings.attention, asked.request.attention),
+            ("graph", _is_graphed(begun), asked.request.is_graphed if begun.points else False),
             ("seed", begun.settings.seed, asked.request.seed),
             ("commit", begun.tool.git_commit, self._tool.git_commit),
             ("torch", begun.tool.packages.get("torch"), self._tool.packages.get("torch")),
@@ -415,6 +416,10 @@ class ClaimsRun:
         return record
 
 
+def _is_graphed(begun: ClaimsRecord) -> bool:
+    return any(point.workload.is_graphed for point in begun.points)
+
+
 def paper_request(
     schemes: Sequence[str],
     model: str,
@@ -423,6 +428,8 @@ def paper_request(
     device: str,
     attention: str,
     seed: int,
+    *,
+    is_graphed: bool = False,
 ) -> Request:
     """The paper's setting, around which the sweeps go."""
     return Request(
@@ -440,6 +447,7 @@ def paper_request(
         dtype=dtype,
         device=device,
         attention=attention,
+        is_graphed=is_graphed,
         checkpoint=None,
         seed=seed,
     )

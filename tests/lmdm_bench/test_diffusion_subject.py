@@ -63,7 +63,8 @@ def test_a_wrong_attention_fails_the_check(scheme: str, monkeypatch: pytest.Monk
     def blind(query: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         return 1.01 * lmdm_ref.attend(query, *rest)
 
-    monkeypatch.setitem(model_parts.ATTENTIONS, "range", blind)
+    kernels = model_parts.KERNELS["range"]._replace(attend=blind)
+    monkeypatch.setitem(model_parts.KERNELS, "range", kernels)
     check = subject(REQUEST, scheme).check()
     assert not check.is_within_budget
     assert check.error > check.budget
@@ -170,7 +171,8 @@ def test_attention_alone_is_the_self_attention_of_all_steps_in_each_layer(
         seen.append((query.shape, [sum(span.size for span in row.keys) for row in plan]))
         return lmdm_ref.attend(query, key, value, plan)
 
-    monkeypatch.setitem(model_parts.ATTENTIONS, "range", recording)
+    kernels = model_parts.KERNELS["range"]._replace(attend=recording)
+    monkeypatch.setitem(model_parts.KERNELS, "range", kernels)
     one = subject(replace(REQUEST, guidance_scale=guidance_scale), scheme)
     attend_all = one.attention_alone()
     assert attend_all is not None

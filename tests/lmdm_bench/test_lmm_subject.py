@@ -1,10 +1,12 @@
 """An LMM that is measured makes the reference's own tokens, checked and staged."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import lmdm_ref
 import records
@@ -94,7 +96,8 @@ def test_a_wrong_attention_fails_the_check(scheme: str, monkeypatch: pytest.Monk
         # A factor on the result would not show: a norm follows in a frame-wise LMM.
         return lmdm_ref.attend(1.01 * query, *rest)
 
-    monkeypatch.setitem(model_parts.ATTENTIONS, "range", sharp)
+    kernels = model_parts.KERNELS["range"]._replace(attend=sharp)
+    monkeypatch.setitem(model_parts.KERNELS, "range", kernels)
     check = subject(LMM_REQUEST, scheme).check()
     assert not check.is_within_budget
     assert check.error > check.budget
@@ -123,6 +126,27 @@ def test_a_stream_that_forgets_fails_the_check(
         lambda self, context, conditioning: prefill(self, context.flip(1), conditioning),
     )
     assert not subject(LMM_REQUEST, scheme).check().is_within_budget
+
+
+@pytest.mark.parametrize("scheme", LMM_SCHEMES)
+def test_a_graph_must_choose_the_tokens_that_were_checked(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in that computes the captured call anew, and with one that never does."""
+
+    def replaying(compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        result = compute()
+        return result, lambda: result.copy_(compute())
+
+    def stuck(compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        return compute(), lambda: None
+
+    graphed = subject(replace(LMM_REQUEST, is_graphed=True), scheme)
+    monkeypatch.setattr(model_parts, "cuda_capture", replaying)
+    assert graphed.check().is_within_budget
+    monkeypatch.setattr(model_parts, "cuda_capture", stuck)
+    if scheme == FRAME_WISE:  # one graph for all frames; with an encoder each frame has its own
+        assert not graphed.check().is_within_budget
 
 
 # --- Blocks ----------------------------------------------------------------------------------
@@ -165,15 +189,15 @@ def test_a_generated_block_is_not_computed_again_when_it_is_committed(
 ) -> None:
     """Else a frame-wise LMM would be timed at twice its work."""
     rows: list[int] = []
-    temporal_row = lmdm_ref.LMMFrameWise._temporal_row
+    passes = lmdm_ref.LMMFrameWise._passes
 
-    def counting(self: Any, newest: Any, index: int, *rest: Any) -> Any:
+    def counting(self: Any, index: int, *rest: Any) -> Any:
         rows.append(index)
-        return temporal_row(self, newest, index, *rest)
+        return passes(self, index, *rest)
 
     one = subject(LMM_REQUEST, FRAME_WISE)
     one.prefill()
-    monkeypatch.setattr(lmdm_ref.LMMFrameWise, "_temporal_row", counting)
+    monkeypatch.setattr(lmdm_ref.LMMFrameWise, "_passes", counting)
     one.make_block(quiet())
     one.make_block(quiet())
     first = TINY_GEOMETRY[FRAME_WISE].context_frames + 1

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import lmdm_ref
+from lmdm_bench.graphs import Graphs
 from lmdm_bench.model_parts import (
     BUDGET_FACTOR,
     CHECK_DEPTH,
+    executor,
     judged,
     pack,
     packed_product,
@@ -21,6 +23,16 @@ from tiny_run import REQUEST
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_dtype_is_torch_s_of_that_name(dtype: str) -> None:
     assert torch_dtype(replace(REQUEST, dtype=dtype)) is getattr(torch, dtype)
+
+
+def test_networks_are_run_at_once_or_as_graphs_whose_plans_move_for_the_kernels() -> (
+    None
+):
+    assert executor(REQUEST) is lmdm_ref.execute
+    for attention, is_moving in (("range", False), ("triton", True)):
+        graphs = executor(replace(REQUEST, is_graphed=True, attention=attention))
+        assert isinstance(graphs, Graphs)
+        assert graphs._has_moving_plans is is_moving
 
 
 def test_the_budget_is_twice_the_plain_error_and_one_rounding() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import lmdm_kernels
 import records
 from lmdm_bench import subjects
 from lmdm_bench.diffusion_subject import DiffusionSubject
@@ -62,7 +63,8 @@ def test_what_makes_sense_passes(request_: Request) -> None:
         ({"model": "mrt1-tiny"}, InputError, "unknown model 'mrt1-tiny'; there are sao-small"),
         ({"sampler": "heun"}, InputError, "unknown sampler 'heun'; there are pingpong"),
         ({"attention": "flash"}, InputError, "unknown attention 'flash'; there are range"),
-        ({"attention": "triton"}, UnsupportedError, "attention 'triton' cannot run"),
+        ({"attention": "triton"}, UnsupportedError, "attention 'triton' cannot run on a CPU"),
+        ({"is_graphed": True}, UnsupportedError, "captures CUDA graphs, and the device is cpu"),
         ({"context_frames": 10}, InputError, "10 context . 3 block frames is not a whole number"),
         ({"context_frames": 0}, InputError, "context_frames must be at least 1, got 0"),
         ({"block_frames": 0}, InputError, "block_frames must be at least 1, got 0"),
@@ -99,6 +101,25 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
 def test_what_would_be_ignored_is_refused(request_: Request, words: str) -> None:
     with pytest.raises(InputError, match=words):
         validate(request_)
+
+
+def test_the_kernels_are_asked_about_every_head_of_every_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def supports(*given: object) -> lmdm_kernels.Support:
+        asked.append(given)
+        return lmdm_kernels.Support()
+
+    monkeypatch.setattr(lmdm_kernels, "supports", supports)
+    request = replace(PAPER, device="cuda", attention="triton", is_graphed=True)
+    validate(request)
+    half = torch.bfloat16
+    assert set(asked) == {("cuda", half, 128), ("cuda", half, 64)}
+    monkeypatch.setattr(lmdm_kernels, "supports", lambda *_: lmdm_kernels.Support("it is old"))
+    with pytest.raises(UnsupportedError, match="'triton' cannot run outpaint: it is old"):
+        validate(request)
 
 
 def test_levels_of_a_scheme_that_is_not_run_do_not_matter() -> None:
