@@ -1,10 +1,17 @@
 """One thread, no gradients, seeded and repeatable; tests that need a GPU say so where none is."""
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 import torch
+
+# Before anything imports Triton, which then decides whether kernels are interpreted.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+elif os.environ.get("TRITON_INTERPRET", "0") != "0":
+    raise RuntimeError("with a CUDA device kernels are compiled, and TRITON_INTERPRET is set")
 
 torch.set_num_threads(1)
 

@@ -71,7 +71,8 @@ def test_the_reference_makes_a_block_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "option"), [("run", "--context-frames"), ("claims", "--budget-minutes")]
+    ("command", "option"),
+    [("run", "--context-frames"), ("claims", "--budget-minutes"), ("kernels", "--backend")],
 )
 def test_help_needs_no_torch(command: str, option: str) -> None:
     code = (
@@ -84,7 +85,7 @@ def test_help_needs_no_torch(command: str, option: str) -> None:
 
 
 def test_rendering_needs_no_torch() -> None:
-    modules = "render, published, claims_render, claims_terminal, sweep"
+    modules = "render, published, claims_render, claims_terminal, kernels_render, sweep"
     code = f"import sys; from lmdm_bench import {modules}\nassert 'torch' not in sys.modules"
     fresh(code)
 

@@ -1,4 +1,4 @@
-"""The command ``lmdm-bench``: doctor, run, claims, report.
+"""The command ``lmdm-bench``: doctor, run, claims, kernels, report.
 
 Exit codes: 0 all measured, 1 some cell did not end OK, 2 something given cannot be used (one
 sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept).
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     # Only named here: torch takes seconds to import, and --help and bad options need none of it.
     from lmdm_bench.audio import Samples
     from lmdm_bench.claims_record import ClaimsRecord
+    from lmdm_bench.kernel_run import KernelsAsked
+    from lmdm_bench.kernels_record import KernelsRecord
     from lmdm_bench.request import Request
     from lmdm_bench.session import Asked
     from lmdm_bench.sweep_run import ClaimsAsked
@@ -48,7 +50,7 @@ DTYPE_NAMES = {
 }
 
 # Options whose value is a path.
-FILE_OPTIONS = ("--input", "--checkpoint", "--out", "--resume")
+FILE_OPTIONS = ("--input", "--checkpoint", "--out", "--resume", "--launches")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -123,6 +125,9 @@ def run(
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Replay passes as captured CUDA graphs.")
+    ] = False,
     input_file: Annotated[
         Path | None, typer.Option("--input", help="Audio to continue; else a built-in phrase.")
     ] = None,
@@ -162,6 +167,7 @@ def run(
             dtype=dtype_choice.value,
             device=device_choice.value,
             attention=attention,
+            is_graphed=graph,
             checkpoint=checkpoint,
             seed=seed,
         )
@@ -203,6 +209,9 @@ def claims(
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Replay passes as captured CUDA graphs.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results; else runs/claims-DATE-TIME.")
     ] = None,
@@ -233,6 +242,7 @@ def claims(
             device_choice.value,
             attention,
             seed,
+            is_graphed=graph,
         )
         subjects.validate(request)
         asked = sweep_run.ClaimsAsked(
@@ -263,27 +273,118 @@ def claims(
 
 
 @app.command()
+def kernels(
+    plan: Annotated[str, typer.Option(help="Plans to compare on, with commas.")] = (
+        "full,encoder-decoder,block-causal,encoder-decoder-step,block-causal-fused-step"
+    ),
+    window: Annotated[str, typer.Option(help="Windows: context+block in frames.")] = (
+        "192+48,768+256,230+10,384+128"
+    ),
+    model: Annotated[str, typer.Option(help="Whose heads.")] = "sao-small,sao-1.0",
+    batch: Annotated[str, typer.Option(help="Batch sizes; guidance makes 2.")] = "1,2",
+    backend: Annotated[str, typer.Option(help="Ways to compute the attention.")] = (
+        "interval,range,masked,flex,cudnn,flash2,flash4,reference"
+    ),
+    budget_minutes: Annotated[
+        float, typer.Option(help="Time for all of it; it picks rounds and cases.")
+    ] = 10.0,
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    launches: Annotated[
+        Path | None, typer.Option(help="Launch table for the kernel; else the shipped one.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Write a launch table for this GPU instead.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results; else runs/kernels-DATE-TIME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of inputs and order.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
+    ] = False,
+) -> None:
+    """Compare the attention kernels with everything else that computes the same, checked first."""
+    console = Console(stderr=as_json, highlight=False)
+    with _one_sentence():
+        from lmdm_bench import attention_backends, attention_cases, kernel_run
+        from lmdm_bench.out_folder import claimed
+
+        if not 0 < budget_minutes < math.inf:
+            raise InputError(f"the budget must be some minutes, got {budget_minutes:g}")
+        if seed < 0:
+            raise InputError(f"seed must not be negative, got {seed}")
+        kernel_run.check_backends(_names(backend))
+        batches = _numbers("batch", batch)
+        table = attention_backends.launch_table(launches)
+        device_choice, dtype_choice = _choose(device, dtype)
+        itemsize = kernel_run.bytes_per_number(dtype_choice.value)
+        asked = kernel_run.KernelsAsked(
+            cases=attention_cases.cases(
+                _names(plan), _names(window), _names(model), batches, itemsize
+            ),
+            backends=_names(backend),
+            seed=seed,
+            budget_minutes=budget_minutes,
+            device=device_choice,
+            dtype=dtype_choice,
+            launches=table,
+            launches_from=(
+                Choice("shipped", "no other table was given")
+                if launches is None
+                else Choice(launches.name, "asked for")
+            ),
+            command=_command(sys.argv[1:]),
+        )
+        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+        folder = out or Path("runs") / f"kernels-{now}"
+        if tune:
+            if as_json:
+                raise InputError("--tune writes a launch table and no record: leave --json out")
+            with claimed(folder):
+                _tune_and_write(asked, folder, console)
+            return
+        with claimed(folder):
+            record = _compare_and_write(asked, folder, console)
+    if as_json:
+        from lmdm_bench.record import to_json
+
+        sys.stdout.write(to_json(record))
+    if record.settings.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if kernel_run.has_failed(record):
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
 def report(
-    records: Annotated[list[Path], typer.Argument(help="record.json or claims.json files.")],
+    records: Annotated[
+        list[Path], typer.Argument(help="record.json, claims.json or kernels.json files.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reports; else beside each record.")
     ] = None,
 ) -> None:
     """Render records again: the report as Markdown and HTML, and its figures."""
-    from lmdm_bench.claims_record import ClaimsRecord, is_claims, load_claims
+    from lmdm_bench.any_record import load_any
+    from lmdm_bench.claims_record import ClaimsRecord
     from lmdm_bench.claims_render import write_claims_report
-    from lmdm_bench.record import load
+    from lmdm_bench.kernels_record import KernelsRecord
+    from lmdm_bench.kernels_render import write_kernels_report
     from lmdm_bench.render import write_report
 
     console = Console(highlight=False)
     with _one_sentence():
-        loaded = [(path, load_claims(path) if is_claims(path) else load(path)) for path in records]
+        loaded = [(path, load_any(path)) for path in records]
         for path, record in loaded:
             folder = _report_folder(path, out, is_alone=len(loaded) == 1)
             folder.mkdir(parents=True, exist_ok=True)
             if isinstance(record, ClaimsRecord):
                 written = write_claims_report(record, folder)
                 _show_claims(record, console)
+            elif isinstance(record, KernelsRecord):
+                written = write_kernels_report(record, folder)
+                _show_kernels(record, console)
             else:
                 written = write_report(record, folder)
                 _show_results(record, console)
@@ -302,6 +403,42 @@ def _show_claims(record: "ClaimsRecord", console: Console) -> None:
 
     console.print(claims_table(record))
     console.print(Text(claims_answer(record)))
+
+
+def _show_kernels(record: "KernelsRecord", console: Console) -> None:
+    from lmdm_bench.kernels_terminal import kernels_answer, kernels_table
+
+    console.print(kernels_table(record))
+    console.print(Text(kernels_answer(record)))
+
+
+def _compare_and_write(asked: "KernelsAsked", folder: Path, console: Console) -> "KernelsRecord":
+    from lmdm_bench import session, sweep_run
+    from lmdm_bench.kernel_run import KernelRun
+    from lmdm_bench.kernels_render import write_kernels_report
+    from lmdm_bench.out_folder import KERNELS_NAME
+
+    _warn_if_busy(console)
+    console.print(f"{asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
+    console.print("measuring what this machine can do at best")
+    dtype, device = asked.dtype.value, asked.device.value
+    ceiling = session.ceiling_for(
+        sweep_run.paper_request((), "sao-small", (), dtype, device, "range", asked.seed)
+    )
+    record = KernelRun(asked, ceiling, folder / KERNELS_NAME, console.print).run()
+    write_kernels_report(record, folder)
+    _show_kernels(record, console)
+    console.print(f"record, report and figures: {folder}")
+    return record
+
+
+def _tune_and_write(asked: "KernelsAsked", folder: Path, console: Console) -> None:
+    from lmdm_bench.kernel_tune import tune
+    from lmdm_bench.out_folder import LAUNCHES_NAME
+
+    _warn_if_busy(console)
+    tune(asked, folder / LAUNCHES_NAME, console.print)
+    console.print(f"launch table: {folder / LAUNCHES_NAME}")
 
 
 def _claim_and_write(
@@ -373,6 +510,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them. Raises InputError."""
+    names = _names(text)
+    for name in names:
+        if not name.isdecimal():
+            raise InputError(f"{option} takes whole numbers with commas, got {name!r}")
+    return tuple(map(int, names))
+
+
 def _samples(input_file: Path | None, request: "Request") -> "Samples":
     """The newest samples of the input, as many as the first context takes."""
     from lmdm_bench import audio, session
@@ -387,7 +533,7 @@ def _report_folder(path: Path, out: Path | None, is_alone: bool) -> Path:
     if out is None:
         return path.parent
     # Every run calls its record record.json: several are told apart by their folders.
-    is_common = path.stem in ("record", "claims")
+    is_common = path.stem in ("record", "claims", "kernels")
     return out if is_alone else out / (path.parent.name if is_common else path.stem)
 
 

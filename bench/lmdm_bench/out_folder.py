@@ -11,6 +11,8 @@ from lmdm_bench.errors import InputError
 
 RECORD_NAME = "record.json"
 CLAIMS_NAME = "claims.json"
+KERNELS_NAME = "kernels.json"
+LAUNCHES_NAME = "launches.json"
 _CLAIM_NAME = ".claimed-by"
 
 
@@ -23,7 +25,8 @@ def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
     meanwhile are removed again (but not a record), and so are folders that were made for it if they
     stay empty.
     """
-    records = [folder / name for name in (RECORD_NAME, CLAIMS_NAME)]
+    names = (RECORD_NAME, CLAIMS_NAME, KERNELS_NAME, LAUNCHES_NAME)
+    records = [folder / name for name in names]
     if not is_resumed and any(record.exists() for record in records):
         raise InputError(f"{folder} already holds a record; name another folder with --out")
     made = _make(folder)
@@ -31,10 +34,12 @@ def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
     try:
         _claim(claim)
         before = set(folder.iterdir())
+        # Written as their runs go on, so they are whole whenever those end.
+        kept = {folder / CLAIMS_NAME, folder / KERNELS_NAME, folder / LAUNCHES_NAME}
         try:
             yield folder
         except BaseException:
-            for path in set(folder.iterdir()) - before - {folder / CLAIMS_NAME}:
+            for path in set(folder.iterdir()) - before - kept:
                 path.unlink()
             raise
         finally:

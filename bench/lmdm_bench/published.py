@@ -1,9 +1,10 @@
 """What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
 
-Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to two tables
-in the README, of runs and of claims; each ``reports/peer/*.json`` to a table of the peer's figures
-there. With ``--write`` that is done; without, a difference is shown and fails. The pages' figures
-have to be there, but their bytes are not compared: they vary with the drawing library.
+Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to three
+tables in the README, of runs, of claims and of kernels; each ``reports/peer/*.json`` to a table of
+the peer's figures there. With ``--write`` that is done; without, a difference is shown and fails.
+The pages' figures have to be there, but their bytes are not compared: they vary with the drawing
+library.
 """
 
 import argparse
@@ -14,20 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lmdm_bench import claims_render, figures, peer, render
+from lmdm_bench import claims_render, figures, kernels_render, peer, render
 from lmdm_bench import format as shown
+from lmdm_bench.any_record import AnyRecord, load_any
 from lmdm_bench.claims import judge
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
-from lmdm_bench.claims_record import ClaimsRecord, is_claims, load_claims
+from lmdm_bench.claims_record import ClaimsRecord
 from lmdm_bench.claims_words import VERDICT_SIGNS, key_finding, told_with_interval
-from lmdm_bench.record import Record, RecordError, load, parse, read_text, write_whole
+from lmdm_bench.kernel_verdicts import subject_of
+from lmdm_bench.kernels_figures import KERNELS_FIGURES
+from lmdm_bench.kernels_record import KernelsRecord
+from lmdm_bench.record import Record, RecordError, parse, read_text, write_whole
 
 NOTHING = "Nothing has been measured yet."
 HEADER = ("scheme", "model", "machine", "dtype", *render.RESULTS_HEADER, "report")
 
 CLAIMS_HEADER = ("", "claim", "verdict", "decided by", "machine", "dtype", "report")
 
+KERNELS_HEADER = ("which", "machine", "dtype", *kernels_render.KERNELS_HEADER, "report")
+
 _NUM_TEXTS = 4
+_NUM_KERNELS_TEXTS = 5
 _NUM_CLAIMS_TEXTS = len(CLAIMS_HEADER)
 _NUM_PEER_TEXTS = 2
 _PAGE_MARK = "<!-- Rendered from data/"
@@ -42,20 +50,26 @@ class Published:
     """One record, and the name that its page and its figures have."""
 
     stem: str
-    record: Record | ClaimsRecord
+    record: AnyRecord
 
     @property
     def figures(self) -> tuple[str, ...]:
         """The names of its figures."""
+        if isinstance(self.record, KernelsRecord):
+            return tuple(KERNELS_FIGURES)
         return tuple(CLAIMS_FIGURES if isinstance(self.record, ClaimsRecord) else figures.FIGURES)
 
     def pngs(self) -> dict[str, bytes]:
+        if isinstance(self.record, KernelsRecord):
+            return kernels_render.kernels_pngs(self.record)
         if isinstance(self.record, ClaimsRecord):
             return claims_render.claims_pngs(self.record)
         return render.pngs(self.record)
 
     def markdown(self) -> str:
         folder = f"figures/{self.stem}"
+        if isinstance(self.record, KernelsRecord):
+            return kernels_render.kernels_markdown(self.record, folder)
         if isinstance(self.record, ClaimsRecord):
             return claims_render.claims_markdown(self.record, folder)
         return render.markdown(self.record, folder)
@@ -98,9 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def records(root: Path) -> list[Published]:
     """All records, by name. Raises RecordError on one that cannot be read."""
     paths = sorted((root / "reports" / "data").glob("*.json"))
-    return [
-        Published(path.stem, load_claims(path) if is_claims(path) else load(path)) for path in paths
-    ]
+    return [Published(path.stem, load_any(path)) for path in paths]
 
 
 def page(one: Published) -> str:
@@ -131,6 +143,19 @@ def verdicts(published: Sequence[Published]) -> str:
     if not rows:
         return NOTHING
     return "\n".join(render.markdown_rows(CLAIMS_HEADER, rows, _NUM_CLAIMS_TEXTS))
+
+
+def comparisons(published: Sequence[Published]) -> str:
+    """The README's table: a row for each plan and regime of each kernels run."""
+    rows = [
+        row
+        for one in published
+        if isinstance(one.record, KernelsRecord)
+        for row in _kernels_rows(one.stem, one.record)
+    ]
+    if not rows:
+        return NOTHING
+    return "\n".join(render.markdown_rows(KERNELS_HEADER, rows, _NUM_KERNELS_TEXTS))
 
 
 def beside_peer(root: Path) -> str:
@@ -193,6 +218,7 @@ def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]
     places = [
         Place("results", results(published)),
         Place("claims", verdicts(published)),
+        Place("kernels", comparisons(published)),
         Place("peer", beside_peer(root)),
     ]
     return [*texts, (path, readme(path.read_text(encoding="utf-8"), places))]
@@ -226,6 +252,14 @@ def _claims_rows(stem: str, record: ClaimsRecord) -> list[tuple[str, ...]]:
         )
         rows.append((*map(render.escaped, words), _link(stem, record.created)))
     return rows
+
+
+def _kernels_rows(stem: str, record: KernelsRecord) -> list[tuple[str, ...]]:
+    names = (subject_of(record), record.machine.name, record.settings.dtype.value)
+    link = _link(stem, record.created)
+    return [
+        (*map(render.escaped, (*names, *row)), link) for row in kernels_render.standing_rows(record)
+    ]
 
 
 def _rows(stem: str, record: Record) -> list[tuple[str, ...]]:

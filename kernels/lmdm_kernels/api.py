@@ -30,7 +30,7 @@ NORMS = ("layer", "rms", "none")
 
 
 class Attend(Protocol):
-    """What ``attend`` is."""
+    """What ``attend_with`` gives."""
 
     def __call__(
         self,
@@ -41,12 +41,7 @@ class Attend(Protocol):
         *,
         launch: Launch | None = None,
     ) -> Tensor:
-        """Softmax attention over a plan, [batch, heads, rows, head_dim] as the query is.
-
-        query [batch, heads, rows, head_dim], key and value [batch, key_heads, places, head_dim];
-        the plan's key spans name places. ``launch``, if given, is taken as it is. Raises ValueError
-        where these, or the device, do not fit.
-        """
+        """See ``attend``."""
 
 
 def attend_with(launches: LaunchTable) -> Attend:
@@ -73,6 +68,12 @@ def attend_with(launches: LaunchTable) -> Attend:
         *,
         launch: Launch | None = None,
     ) -> Tensor:
+        """Softmax attention over a plan, [batch, heads, rows, head_dim] as the query is.
+
+        query [batch, heads, rows, head_dim], key and value [batch, key_heads, places, head_dim];
+        the plan's key spans name places. ``launch``, if given, is taken as it is. Raises ValueError
+        where these, or the device, do not fit.
+        """
         moving = plan if isinstance(plan, MovingPlan) else None
         flat = flat_plan(plan) if moving is None else moving.made
         _check_heads(query, key, value)
@@ -103,11 +104,11 @@ def prologue(
 ) -> Tensor:
     """Normed and rotated queries; keys and values are written into the arena, in place.
 
-    qkv [batch, rows, 3 · heads · head_dim]; ``norm`` is (kind, query weight, query bias, key weight,
-    key bias, epsilon) with weights [head_dim] or None; rotary (cos, sin) [rows, half] in float32;
-    arena (keys, values) [batch, heads, all places, head_dim]; ``places`` [rows] says, on the device,
-    where each row goes. Returns [batch, heads, rows, head_dim]. Raises ValueError where these, or
-    the device, do not fit; that each place is in the arena, the caller answers for.
+    qkv [batch, rows, 3 · heads · head_dim]; ``norm`` is (kind, query weight, query bias, key
+    weight, key bias, epsilon) with weights [head_dim] or None; rotary (cos, sin) [rows, half] in
+    float32; arena (keys, values) [batch, heads, all places, head_dim]; ``places`` [rows] says, on
+    the device, where each row goes. Returns [batch, heads, rows, head_dim]. Raises ValueError where
+    these, or the device, do not fit; that each place is in the arena, the caller answers for.
     """
     kind, *weights, epsilon = norm
     _check_arena(qkv, *arena)
@@ -135,9 +136,7 @@ def _check_heads(query: Tensor, key: Tensor, value: Tensor) -> None:
             f"{_shape(query)}, key {_shape(key)}, value {_shape(value)}"
         )
     if query.shape[1] % key.shape[1]:
-        raise ValueError(
-            f"key heads divide the query's {query.shape[1]} heads, got {key.shape[1]}"
-        )
+        raise ValueError(f"key heads divide the query's {query.shape[1]} heads, got {key.shape[1]}")
     _check_grid(query.shape[0], query.shape[1])
 
 
@@ -158,6 +157,11 @@ def _check_arena(qkv: Tensor, keys: Tensor, values: Tensor) -> None:
             )
         _check_like(name, tensor, "qkv", qkv)
         _check_strides(name, tensor)
+        if any(
+            size > 1 and not stride
+            for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        ):
+            raise ValueError(f"{name} have memory for every place, got strides {tensor.stride()}")
     if keys.shape != values.shape:
         raise ValueError(
             f"arena keys and values are shaped alike, got {_shape(keys)} and {_shape(values)}"
@@ -165,7 +169,8 @@ def _check_arena(qkv: Tensor, keys: Tensor, values: Tensor) -> None:
     width = 3 * keys.shape[1] * keys.shape[3]
     if qkv.ndim != 3 or qkv.shape[0] != keys.shape[0] or qkv.shape[2] != width or 0 in qkv.shape:
         raise ValueError(
-            f"qkv is [{keys.shape[0]}, rows, {width}] for an arena {_shape(keys)}, got {_shape(qkv)}"
+            f"qkv is [{keys.shape[0]}, rows, {width}] for an arena {_shape(keys)}, got "
+            f"{_shape(qkv)}"
         )
     _check_strides("qkv", qkv)
 
@@ -204,6 +209,8 @@ def _check_norm(
             raise ValueError(
                 f"a norm's weights are [{head_dim}] side by side, got {_shape(weight)}"
             )
+        if not weight.is_floating_point():
+            raise ValueError(f"a norm's weights are floating point, got {weight.dtype}")
         if weight.device != qkv.device:
             raise ValueError(f"a norm's weights are on {qkv.device}, got {weight.device}")
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,17 @@ from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lmdm_kernels import interval_backward
-from lmdm_kernels.launch import ARCHITECTURES, HEAD_DIMS, LAUNCHES, MAX_REGISTERS, MAX_SPLITS
-from lmdm_kernels.split_merge import BLOCK_ROWS
-from lmdm_kernels.split_merge import NUM_WARPS as MERGE_WARPS
+from lmdm_kernels import interval_attention, interval_backward, qkv_prologue, split_merge
+from lmdm_kernels.launch import (
+    ARCHITECTURES,
+    HEAD_DIMS,
+    LAUNCHES,
+    MAX_REGISTERS,
+    MAX_SPLITS,
+    Launch,
+    LaunchKey,
+    shared_bytes,
+)
 
 # What one program may have, opted in: CUDA C++ programming guide, compute capabilities.
 SHARED_LIMIT_BYTES = {
@@ -43,23 +50,37 @@ TRITON_OF_TABLE = "3.9"
 HALF = {"float16": "fp16", "bfloat16": "bf16"}
 TRITON_NAMES = {**HALF, "float32": "fp32"}
 NUM_PROCESSES = 2
+DEFAULT_STAGES = 3  # Triton's own, where a kernel has no loop to be pipelined
 START, STOP = "<!-- resources -->", "<!-- /resources -->"
+
+
+class Row(NamedTuple):
+    """A line of the table, for all dtypes of a kind and for results with and without splits."""
+
+    kernel: str
+    kind: str
+    head_dim: int
+    min_queries: int
+    tile: str
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One kernel as it is shipped. ``pointers`` name what each points to, all else is an integer
-    but ``floats``; ``row`` is where the table has it."""
+    """One kernel as it is shipped.
 
-    row: str
-    module: str
-    kernel: str
+    ``pointers`` name what each points to; all other arguments but ``floats`` are integers.
+    ``reckoned_bytes`` is the shared memory that ``supports`` allows for, where it does.
+    """
+
+    row: Row
+    kernel: Any
     pointers: tuple[tuple[str, str], ...]
     floats: tuple[str, ...]
     constants: tuple[tuple[str, Any], ...]
     num_warps: int
     num_stages: int
     has_products: bool
+    reckoned_bytes: int | None = None
 
 
 class Resources(NamedTuple):
@@ -74,75 +95,109 @@ class Resources(NamedTuple):
 def configurations(arch: str) -> Iterator[Configuration]:
     """All that can be launched on this architecture with the shipped table."""
     for key, launch in LAUNCHES.items():
-        if key.arch != arch:
-            continue
-        for dtype in HALF if key.dtype == "half" else (key.dtype,):
-            name = TRITON_NAMES[dtype]
-            # In float32 what splits write is of the same type as the result.
-            for out in sorted({name, "fp32"}):
-                yield Configuration(
-                    row=f"attention | {key.dtype} | {key.head_dim} | {key.min_queries} | "
-                    f"{_tile(launch)}",
-                    module="interval_attention",
-                    kernel="attend_tiles",
-                    pointers=(
-                        *((one, name) for one in ("queries", "keys", "values")),
-                        ("out", out), ("lse", "fp32"), ("table", "i32"),
-                    ),
-                    floats=("scale",),
-                    constants=(
-                        ("HEAD_DIM", key.head_dim),
-                        ("BLOCK_Q", launch.block_q),
-                        ("BLOCK_K", launch.block_k),
-                        ("PRECISION", launch.precision),
-                        ("WIDEN", False),
-                    ),
-                    num_warps=launch.num_warps,
-                    num_stages=launch.num_stages,
-                    has_products=key.dtype == "half" or launch.precision == "tf32x3",
-                )  # fmt: skip
+        if key.arch == arch:
+            for dtype in HALF if key.dtype == "half" else (key.dtype,):
+                yield from _attention(key, launch, dtype)
     for head_dim in HEAD_DIMS:
-        yield from _merges(head_dim)
         for dtype in TRITON_NAMES:
+            yield _merge(head_dim, dtype)
             yield from _backward(head_dim, dtype)
+            yield from _prologue(head_dim, dtype)
+
+
+def _attention(key: LaunchKey, launch: Launch, dtype: str) -> Iterator[Configuration]:
+    name = TRITON_NAMES[dtype]
+    capability = int(key.arch[3:-1]), int(key.arch[-1])
+    # What splits write is in float32; there it is of the same type as the result.
+    for out in sorted({name, "fp32"}):
+        pointers = {**dict.fromkeys(("queries", "keys", "values"), name), "out": out}
+        yield Configuration(
+            row=Row("attention", key.dtype, key.head_dim, key.min_queries, _tile(launch)),
+            kernel=interval_attention.attend_tiles,
+            pointers=tuple({**pointers, "lse": "fp32", "table": "i32"}.items()),
+            floats=("scale",),
+            constants=_tile_constants(key.head_dim, launch, launch.precision),
+            num_warps=launch.num_warps,
+            num_stages=launch.num_stages,
+            has_products=dtype in HALF or launch.precision == "tf32x3",
+            reckoned_bytes=shared_bytes(launch, capability, dtype, key.head_dim),
+        )
+
+
+def _merge(head_dim: int, dtype: str) -> Configuration:
+    pointers = {"parts": "fp32", "part_lse": "fp32", "out": TRITON_NAMES[dtype], "lse": "fp32"}
+    block, warps = split_merge.BLOCK_ROWS, split_merge.NUM_WARPS
+    constants = {"HEAD_DIM": head_dim, "MAX_SPLITS": MAX_SPLITS, "BLOCK_R": block, "WIDEN": False}
+    return Configuration(
+        row=Row("merge", _kind(dtype), head_dim, 1, f"{block} rows, {warps} warps"),
+        kernel=split_merge.merge_rows,
+        pointers=tuple(pointers.items()),
+        floats=(),
+        constants=tuple(constants.items()),
+        num_warps=warps,
+        num_stages=DEFAULT_STAGES,
+        has_products=False,
+    )
 
 
 def _backward(head_dim: int, dtype: str) -> Iterator[Configuration]:
     name = TRITON_NAMES[dtype]
-    launch = interval_backward.FLOAT32 if dtype == "float32" else interval_backward.HALF
-    precisions = {
+    launch = interval_backward.HALF if dtype in HALF else interval_backward.FLOAT32
+    # As the forward pass has it.
+    (precision,) = {
         one.precision
         for key, one in LAUNCHES.items()
         if key.dtype == _kind(dtype) and key.head_dim == head_dim
     }
-    of_dtype = ("queries", "keys", "values", "grad_out")
-    for kernel, others in (
-        ("query_gradients", {"out": name, "grad_queries": name, "table": "i32"}),
-        (
-            "key_gradients",
-            {"grad_keys": name, "grad_values": name, "table": "i32", "spans": "i32"},
-        ),
+    shared = dict.fromkeys(("queries", "keys", "values", "grad_out"), name)
+    shared |= {"lse": "fp32", "delta": "fp32", "table": "i32"}
+    for kernel, own in (
+        (interval_backward.query_gradients, {"out": name, "grad_queries": name}),
+        (interval_backward.key_gradients, {"grad_keys": name, "grad_values": name, "spans": "i32"}),
     ):
-        pointers = {**dict.fromkeys(of_dtype, name), "lse": "fp32", "delta": "fp32", **others}
-        for precision in sorted(precisions):
-            yield Configuration(
-                row=f"{kernel.replace('_', ' ')} | {_kind(dtype)} | {head_dim} | 1 | "
-                f"{_tile(launch)}",
-                module="interval_backward",
-                kernel=kernel,
-                pointers=tuple(pointers.items()),
-                floats=("scale", "grad_scale"),
-                constants=(
-                    ("HEAD_DIM", head_dim),
-                    ("BLOCK_Q", launch.block_q),
-                    ("BLOCK_K", launch.block_k),
-                    ("PRECISION", precision),
-                    ("WIDEN", False),
-                ),
-                num_warps=launch.num_warps,
-                num_stages=launch.num_stages,
-                has_products=dtype in HALF or precision == "tf32x3",
-            )
+        title = kernel.fn.__name__.replace("_", " ")
+        yield Configuration(
+            row=Row(title, _kind(dtype), head_dim, 1, _tile(launch)),
+            kernel=kernel,
+            pointers=tuple({**shared, **own}.items()),
+            floats=("scale", "grad_scale"),
+            constants=_tile_constants(head_dim, launch, precision),
+            num_warps=launch.num_warps,
+            num_stages=launch.num_stages,
+            has_products=dtype in HALF or precision == "tf32x3",
+        )
+
+
+def _prologue(head_dim: int, dtype: str) -> Iterator[Configuration]:
+    """Each norm as the presets have it; half of a head is rotated."""
+    name = TRITON_NAMES[dtype]
+    block, warps = qkv_prologue.BLOCK_ELEMENTS // head_dim, qkv_prologue.NUM_WARPS
+    weights, biases = ("query_weight", "key_weight"), ("query_bias", "key_bias")
+    for norm, given in (("layer", (*weights, *biases)), ("rms", weights), ("none", ())):
+        pointers = dict.fromkeys(("qkv", "queries", "keys", "values", *given), name)
+        pointers |= {"cos": "fp32", "sin": "fp32", "places": "i64"}
+        constants = {
+            **dict.fromkeys({*weights, *biases} - {*given}),
+            "HEAD_DIM": head_dim, "HALF": head_dim // 4, "NORM": norm, "BLOCK_R": block,
+            "WIDEN": False,
+        }  # fmt: skip
+        yield Configuration(
+            row=Row("prologue", _kind(dtype), head_dim, 1, f"{block} rows, {warps} warps"),
+            kernel=qkv_prologue.prepare_rows,
+            pointers=tuple(pointers.items()),
+            floats=("epsilon",),
+            constants=tuple(constants.items()),
+            num_warps=warps,
+            num_stages=DEFAULT_STAGES,
+            has_products=False,
+        )
+
+
+def _tile_constants(head_dim: int, launch: Any, precision: str) -> tuple[tuple[str, Any], ...]:
+    return (
+        ("HEAD_DIM", head_dim), ("BLOCK_Q", launch.block_q), ("BLOCK_K", launch.block_k),
+        ("PRECISION", precision), ("WIDEN", False),
+    )  # fmt: skip
 
 
 def _tile(launch: Any) -> str:
@@ -155,38 +210,16 @@ def _kind(dtype: str) -> str:
     return "half" if dtype in HALF else dtype
 
 
-def _merges(head_dim: int) -> Iterator[Configuration]:
-    for dtype, name in TRITON_NAMES.items():
-        yield Configuration(
-            row=f"merge | {_kind(dtype)} | {head_dim} | 1 | {BLOCK_ROWS} rows, {MERGE_WARPS} warps",
-            module="split_merge",
-            kernel="merge_rows",
-            pointers=(("parts", "fp32"), ("part_lse", "fp32"), ("out", name), ("lse", "fp32")),
-            floats=(),
-            constants=(
-                ("HEAD_DIM", head_dim),
-                ("MAX_SPLITS", MAX_SPLITS),
-                ("BLOCK_R", BLOCK_ROWS),
-                ("WIDEN", False),
-            ),
-            num_warps=MERGE_WARPS,
-            num_stages=1,
-            has_products=False,
-        )
-
-
 def compiled(configuration: Configuration, arch: str) -> Any:
     """The kernel as Triton compiles it for this architecture."""
-    kernel = getattr(import_module(f"lmdm_kernels.{configuration.module}"), configuration.kernel)
+    kernel = configuration.kernel
     constants, pointers = dict(configuration.constants), dict(configuration.pointers)
+    kinds = {name: f"*{kind}" for name, kind in pointers.items()}
+    kinds |= dict.fromkeys(configuration.floats, "fp32")
+    kinds |= dict.fromkeys(constants, "constexpr")
     signature, attributes = {}, {}
     for at, parameter in enumerate(kernel.params):
         name = parameter.name
-        if name in constants:
-            signature[name] = "constexpr"
-            continue
-        kinds = {**{one: f"*{kind}" for one, kind in pointers.items()},
-                 **dict.fromkeys(configuration.floats, "fp32")}  # fmt: skip
         signature[name] = kinds.get(name, "i32")
         # As a launch finds them: tensors and their strides are multiples of 16.
         is_stride = name.startswith("stride_") and not parameter.do_not_specialize
@@ -217,15 +250,19 @@ def resources(configuration: Configuration, arch: str) -> dict[str, Resources]:
     }
 
 
-def broken_limits(
-    arch: str, configuration: Configuration, taken: Resources
-) -> Iterator[str]:
+def broken_limits(arch: str, configuration: Configuration, taken: Resources) -> Iterator[str]:
     """What is wrong with a configuration, a sentence each."""
     types = ", ".join(sorted({kind for _, kind in configuration.pointers}))
-    name = f"{arch}: {configuration.row} ({types})"
+    name = f"{arch}, {' '.join(map(str, configuration.row))} ({types})"
     if taken.shared_bytes > SHARED_LIMIT_BYTES[arch]:
         limit = SHARED_LIMIT_BYTES[arch]
         yield f"{name} takes {taken.shared_bytes} bytes of shared memory, there are {limit}"
+    if (
+        configuration.reckoned_bytes is not None
+        and taken.shared_bytes > configuration.reckoned_bytes
+    ):
+        reckoned = configuration.reckoned_bytes
+        yield f"{name} takes {taken.shared_bytes} bytes of shared memory, reckoned are {reckoned}"
     if taken.stack_bytes:
         yield f"{name} spills {taken.stack_bytes} bytes"
     if configuration.has_products and not taken.has_tensor_cores:
@@ -237,45 +274,49 @@ Found = list[tuple[str, Configuration, Resources]]
 
 def everything() -> Found:
     """All configurations of all architectures, compiled."""
-    todo = [
-        (one, arch)
-        for arch in ARCHITECTURES
-        if arch not in SAME_PTX
-        for one in configurations(arch)
-    ]
+    shipped = {arch: [*configurations(arch)] for arch in ARCHITECTURES if arch not in SAME_PTX}
+    todo = [(arch, at) for arch, some in shipped.items() for at in range(len(some))]
     with ProcessPoolExecutor(NUM_PROCESSES) as pool:
-        found = pool.map(resources, *zip(*todo, strict=True), chunksize=4)
+        found = pool.map(_resources_of, todo, chunksize=4)
         return [
-            (arch, configuration, taken)
-            for (configuration, _), taken_by in zip(todo, found, strict=True)
-            for arch, taken in taken_by.items()
+            (name, shipped[arch][at], taken)
+            for (arch, at), taken_by in zip(todo, found, strict=True)
+            for name, taken in taken_by.items()
         ]
+
+
+def _resources_of(which: tuple[str, int]) -> dict[str, Resources]:
+    """Of one configuration, named by its place: kernels do not travel between processes."""
+    arch, at = which
+    return resources(next(islice(configurations(arch), at, None)), arch)
 
 
 def table(found: Found) -> str:
     """Registers and shared memory, the most of a row's dtypes, with and without splits."""
-    cells: dict[tuple[str, str], Resources] = {}
+    most: dict[Row, dict[str, Resources]] = {}
     for arch, configuration, taken in found:
-        at = configuration.row, arch
-        before = cells.get(at, taken)
-        cells[at] = Resources(*map(max, before, taken))
-    shown: dict[str, dict[str, str]] = {}
-    for (row, arch), most in cells.items():
-        shared = f"{most.shared_bytes / 1024:.1f}"
-        shown.setdefault(row, {})[arch] = f"{most.registers} · {shared}"
-    names = [*ARCHITECTURES]
-    head = ["kernel", "dtype", "head_dim", "queries from", "tile", *names]
-    lines = [" | ".join(head), "---|" * (len(head) - 1) + "---"]
-    lines += [
-        " | ".join([row, *(by_arch.get(name, "–") for name in names)])
-        for row, by_arch in sorted(shown.items(), key=_order)
+        cells = most.setdefault(configuration.row, {})
+        before = cells.get(arch, taken)
+        cells[arch] = taken._replace(
+            registers=max(before.registers, taken.registers),
+            shared_bytes=max(before.shared_bytes, taken.shared_bytes),
+        )
+    lines = [
+        ["kernel", "dtype", "head_dim", "queries from", "tile", *ARCHITECTURES],
+        ["---"] * (len(Row._fields) + len(ARCHITECTURES)),
     ]
-    return "\n".join(f"| {line} |" for line in lines)
+    # Kernels as they come, half precision first.
+    names = list(dict.fromkeys(row.kernel for row in most))
+    order = {row: (names.index(row.kernel), row.kind != "half", row[2:]) for row in most}
+    for row in sorted(most, key=order.__getitem__):
+        cells = most[row]
+        shown = [_cell(cells[arch]) if arch in cells else "–" for arch in ARCHITECTURES]
+        lines.append([*map(str, row), *shown])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _order(item: tuple[str, Any]) -> tuple[Any, ...]:
-    kernel, dtype, head_dim, queries, tile = item[0].split(" | ")
-    return kernel, dtype != "half", int(head_dim), int(queries), tile
+def _cell(taken: Resources) -> str:
+    return f"{taken.registers} · {taken.shared_bytes / 1024:.1f}"
 
 
 def main(arguments: list[str]) -> int:

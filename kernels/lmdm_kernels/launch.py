@@ -34,6 +34,7 @@ LAUNCH_CHOICES: dict[str, Sequence[int | str]] = {
     "num_stages": range(1, 9),
     "precision": PRECISIONS,
 }
+SLACK_BYTES = 2048
 ELEMENT_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
@@ -106,16 +107,17 @@ def shared_bytes(launch: Launch, capability: tuple[int, int], dtype: str, head_d
     """At most how much shared memory a program takes; the tests hold it to the compiled kernels.
 
     Key and value tiles stand there for every stage in flight, beside the query tile, its weights
-    and what the warps of a row exchange. Hopper's products read their tiles from there, so that
-    the one in use counts too; elsewhere it is in registers.
+    (tf32x3 takes both apart) and what the warps of a row exchange. Hopper's products read their
+    tiles from there, so that the one in use counts too; elsewhere it is in registers.
     """
     element = ELEMENT_BYTES[dtype]
     keys = 2 * launch.block_k * head_dim * element
     in_flight = launch.num_stages if capability[0] in (9, 10, 11) else launch.num_stages - 1
-    queries = launch.block_q * head_dim * element
-    weights = launch.block_q * launch.block_k * element
+    queries = launch.block_q * (head_dim + launch.block_k) * element
+    if dtype == "float32" and launch.precision == "tf32x3":
+        queries *= 2
     exchanged = launch.block_q * launch.num_warps * 4
-    return max(in_flight, 1) * keys + queries + weights + exchanged + 1024
+    return max(in_flight, 1) * keys + queries + exchanged + SLACK_BYTES
 
 
 def tuning_candidates(card: Card, dtype: str, head_dim: int, queries: int) -> tuple[Launch, ...]:

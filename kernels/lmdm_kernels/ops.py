@@ -1,7 +1,7 @@
 """The kernels as operators of torch: shapes without data, gradients and FLOPs, for torch.compile.
 
-Plans come as ``FlatPlan`` numbers, since an operator takes no tuples of tuples; a moving plan brings
-its device table beside them. Arguments are trusted: ``api.py`` checks them.
+Plans come as ``FlatPlan`` numbers, since an operator takes no tuples of tuples; a moving plan
+brings its device table beside them. Arguments are trusted: ``api.py`` checks them.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ def interval_attention(
 
     flat = tuple(plan)
     if launch:
-        chosen = Launch(*launch, precision)
+        block_q, block_k, splits, num_warps, num_stages = launch
+        chosen = Launch(block_q, block_k, splits, num_warps, num_stages, precision)
     else:
         work = Work(
             dtype=dtype_name(query.dtype),
@@ -78,9 +79,7 @@ def interval_attention_backward(
     """Gradients of query, key and value."""
     from lmdm_kernels.interval_backward import interval_backward
 
-    return interval_backward(
-        grad_out, query, key, value, out, lse, tuple(plan), scale, precision
-    )
+    return interval_backward(grad_out, query, key, value, out, lse, tuple(plan), scale, precision)
 
 
 @interval_attention_backward.register_fake

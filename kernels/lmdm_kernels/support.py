@@ -96,5 +96,5 @@ def _asked(index: int) -> Card:
     return Card(
         capability=(properties.major, properties.minor),
         num_multiprocessors=properties.multi_processor_count,
-        shared_bytes=properties.shared_memory_per_block_optin,
+        shared_bytes=properties.shared_memory_per_block_optin,  # type: ignore[attr-defined]
     )

@@ -1,8 +1,8 @@
 """Plan rows as tiles: what one program of a kernel works on (no torch).
 
-A plan arrives as rows ``((query start, stop), ((key start, stop), …))`` with one or two key spans, as
-``lmdm_ref.plan`` makes them. No tile straddles two rows, so that all queries of a tile see the same
-keys and no element of the scores is ever masked but in the last, ragged tile of a span.
+A plan arrives as rows ``((query start, stop), ((key start, stop), …))`` with one or two key spans,
+as ``lmdm_ref.plan`` makes them. No tile straddles two rows, so that all queries of a tile see the
+same keys and no element of the scores is ever masked but in the last, ragged tile of a span.
 """
 
 from collections.abc import Sequence

@@ -18,9 +18,11 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 import claims_records
+import kernels_records
 import records
 from lmdm_bench import cli, session, sweep_run
 from lmdm_bench.claims_record import MemoryProbe, load_claims, save_claims
+from lmdm_bench.kernels_record import load_kernels, save_kernels
 from lmdm_bench.out_folder import claimed
 from lmdm_bench.record import from_json, load, save, to_json
 
@@ -42,6 +44,9 @@ LMM_TINY = ["--lmm-model", "mrt1-tiny,mrt2-tiny"]
 FIVE = "outpaint,encoder-decoder,block-causal,lmm-encoder-decoder,lmm-frame-wise"
 # Over at once: what is needed is visited in one round.
 CLAIMS = ["claims", "--model", "tiny", "--budget-minutes", "0.001", "--dtype", "fp32"]
+# As far as the time goes, which is one case; FlexAttention would compile for seconds.
+KERNELS = ["kernels", "--model", "tiny", "--window", "12+3", "--budget-minutes", "0.001"]
+KERNELS += ["--dtype", "fp32", "--backend", "interval,range,masked"]
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +78,7 @@ def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without their report, which takes longer than a tiny run."""
     monkeypatch.setattr("lmdm_bench.render.write_report", lambda record, folder: [])
     monkeypatch.setattr("lmdm_bench.claims_render.write_claims_report", lambda record, folder: [])
+    monkeypatch.setattr("lmdm_bench.kernels_render.write_kernels_report", lambda record, folder: [])
 
 
 def test_a_run_leaves_record_report_figures_and_audio(tmp_path: Path) -> None:
@@ -168,7 +174,8 @@ def test_any_sound_file_is_taken_as_context(tmp_path: Path, rate_hz: int, channe
         (["--blocks", "0"], "blocks must be at least 1, got 0"),
         (["--dtype", "int3"], "unknown dtype 'int3'; there are auto, fp32, bf16, fp16"),
         (["--attention", "flash"], "unknown attention 'flash'"),
-        (["--attention", "triton"], "attention 'triton' cannot run"),
+        (["--attention", "triton"], "attention 'triton' cannot run on a CPU"),
+        (["--graph"], "--graph captures CUDA graphs, and the device is cpu"),
         (["--device", "abacus"], "'abacus'"),
         (["--sampler", "heun"], "unknown sampler 'heun'"),
         (["--lmm-model", "mrt1-tiny"], "which is not among the schemes"),
@@ -358,7 +365,8 @@ def test_claims_go_on_with_the_record_in_their_folder(tmp_path: Path) -> None:
         (["--scheme", "outpaint", "--lmm-model", "mrt1-tiny"], "not among the schemes"),
         (["--dtype", "int3"], "unknown dtype 'int3'"),
         (["--device", "abacus"], "'abacus'"),
-        (["--attention", "triton"], "attention 'triton' cannot run"),
+        (["--attention", "triton"], "attention 'triton' cannot run on a CPU"),
+        (["--graph"], "--graph captures CUDA graphs, and the device is cpu"),
         (["--seed", "-1"], "seed must not be negative"),
         (["--resume", "there"], "--out names a new folder, --resume one to go on with: give one"),
     ],
@@ -433,22 +441,24 @@ def test_claims_exit_by_what_was_measured(
     assert len(json.loads(result.stdout)["points"]) == len(record.points)
 
 
-def test_records_of_both_kinds_are_rendered_in_one_go(
+def test_records_of_all_kinds_are_rendered_in_one_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in ("run", "claims"):
         (tmp_path / folder).mkdir()
     save(records.all_ok(), tmp_path / "run" / "record.json")
     save_claims(claims_records.agreeing(), tmp_path / "claims" / "claims.json")
+    save_kernels(kernels_records.short(), tmp_path / "kernels.json")
     drawn: list[Path] = []
     monkeypatch.setattr(
         "lmdm_bench.claims_render.write_claims_report",
         lambda record, folder: drawn.append(folder) or [folder / "claims.md"],
     )
-    both = [tmp_path / "run" / "record.json", tmp_path / "claims" / "claims.json"]
-    result = call("report", *both, "--out", tmp_path / "reports")
+    some = [tmp_path / "run" / "record.json", tmp_path / "claims" / "claims.json"]
+    result = call("report", *some, tmp_path / "kernels.json", "--out", tmp_path / "reports")
     assert result.exit_code == 0, result.output
     assert drawn == [tmp_path / "reports" / "claims"]
+    assert (tmp_path / "reports" / tmp_path.name / "kernels.html").exists()
     assert (tmp_path / "reports" / "run" / "report.md").exists()
     assert "wrote claims.md" in result.output
 
@@ -456,6 +466,146 @@ def test_records_of_both_kinds_are_rendered_in_one_go(
 def test_truncated_claims_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "claims.json"
     save_claims(claims_records.agreeing(), path)
+    path.write_text(path.read_text()[:1000])
+    result = call("report", path, "--out", tmp_path / "again")
+    assert "cut off" in refused_words(tmp_path / "again", result)
+
+
+# --- Kernels ---------------------------------------------------------------------------------
+
+
+def test_kernels_leave_a_record_and_its_report(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = call(*KERNELS, "--out", out)
+    assert result.exit_code == 0, result.output
+    record = load_kernels(out / "kernels.json")
+    statuses = {row.backend: row.status for row in record.kernel_cells[0].rows}
+    assert statuses == {"interval": "UNSUPPORTED", "range": "OK", "masked": "OK"}
+    assert {row.status for row in record.kernel_cells[-1].rows} == {"LEFT OUT"}
+    assert str(tmp_path) not in (out / "kernels.json").read_text()
+    assert not (out / ".claimed-by").exists()
+    for words in ("interpreter", "at least as fast as", "cannot tell", "LEFT OUT"):
+        assert words in " ".join(result.output.split())
+    assert max(map(len, result.output.splitlines())) <= 80
+
+    again = call("report", out / "kernels.json", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    rendered = {one.name for one in (tmp_path / "again").iterdir()}
+    assert rendered == {one.name for one in out.iterdir()} - {"kernels.json"}
+    for name in ("kernels.md", "kernels.html"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+@pytest.mark.usefixtures("_unrendered")
+def test_the_json_of_kernels_is_their_record(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    one_case = ["--plan", "encoder-decoder-step", "--batch", "2", "--seed", "3"]
+    result = call(*KERNELS, *one_case, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == json.loads((out / "kernels.json").read_text())
+    (cell,) = load_kernels(out / "kernels.json").kernel_cells
+    assert (cell.case.plan, cell.case.batch, cell.case.layers) == ("encoder-decoder-step", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--budget-minutes", "0"], "the budget must be some minutes, got 0"),
+        (["--budget-minutes", "nan"], "the budget must be some minutes, got nan"),
+        (["--plan", "causal"], "unknown plan 'causal'; there are full, encoder-decoder"),
+        (["--plan", ","], "no plan to compare"),
+        (["--window", "192"], "a window is context+block in frames, as 192+48, got '192'"),
+        (["--window", "13+3"], "not a whole number of 3-frame blocks"),
+        (["--model", "huge"], "unknown model 'huge'"),
+        (["--model", "mrt1-tiny"], "unknown model 'mrt1-tiny'"),
+        (["--batch", "0"], "batch must be at least 1, got 0"),
+        (["--batch", "one"], "batch takes whole numbers with commas, got 'one'"),
+        (["--backend", "torch"], "unknown backend 'torch'; there are interval, range"),
+        (["--backend", ""], "no backend to compare"),
+        (["--dtype", "int3"], "unknown dtype 'int3'"),
+        (["--device", "abacus"], "'abacus'"),
+        (["--seed", "-1"], "seed must not be negative, got -1"),
+        (["--launches", "none.json"], "the launch table cannot be used"),
+        (["--tune"], "launches are tuned by measuring on a CUDA device, got cpu"),
+        (["--tune", "--json"], "--tune writes a launch table and no record"),
+    ],
+)
+def test_kernels_that_cannot_be_compared_are_one_sentence(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    out = tmp_path / "out"
+    on_cpu = ["--device", "cpu"] if "--tune" in arguments else []
+    assert words in refused_words(out, call(*KERNELS, *on_cpu, "--out", out, *arguments))
+
+
+def test_kernels_are_not_overwritten(tmp_path: Path) -> None:
+    save_kernels(kernels_records.short(), tmp_path / "kernels.json")
+    before = (tmp_path / "kernels.json").read_bytes()
+    for command in (KERNELS, CLAIMS, TINY):
+        result = call(*command, "--out", tmp_path)
+        assert "already holds a record" in refused_words(tmp_path / "none", result)
+    assert (tmp_path / "kernels.json").read_bytes() == before
+
+
+def test_two_kernels_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        result = call(*KERNELS, "--out", tmp_path)
+        assert "another run is writing" in refused_words(tmp_path / "none", result)
+
+
+def test_a_folder_that_cannot_be_written_takes_no_kernels(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = call(*KERNELS, "--out", tmp_path / "file" / "out")
+    assert "cannot write to" in refused_words(tmp_path / "none", result)
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_code"),
+    [("on_cuda", 0), ("short", cli.INTERRUPTED), ("failed", cli.SOME_FAILED)],
+)
+def test_kernels_exit_by_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, exit_code: int
+) -> None:
+    """What cannot run here, or did not fit, is no failure."""
+    record = kernels_records.EXAMPLES["short" if name == "failed" else name]()
+    if name == "failed":
+        settings = dataclasses.replace(record.settings, is_interrupted=False)
+        record = dataclasses.replace(record, settings=settings)
+    monkeypatch.setattr(cli, "_compare_and_write", lambda *_: record)
+    result = call(*KERNELS, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == exit_code, result.output
+
+
+def test_ctrl_c_keeps_the_kernels_that_are_finished(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from lmdm_bench.cli import main; main()"]
+    minutes = ["--budget-minutes", "60"]
+    process = subprocess.Popen(
+        [*command, *KERNELS, "--plan", "full,block-causal", *minutes, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell's background jobs ignore it, and what they start does too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "1/4" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    process.stdout.read()
+    process.stdout.close()
+    assert process.wait(timeout=120) == cli.INTERRUPTED
+    record = load_kernels(out / "kernels.json")
+    assert record.settings.is_interrupted
+    assert [row.status for row in record.kernel_cells[0].rows] == ["UNSUPPORTED", "OK", "OK"]
+    assert {row.status for row in record.kernel_cells[-1].rows} == {"INTERRUPTED"}
+    assert (out / "kernels.html").exists()
+
+
+def test_truncated_kernels_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.json"
+    save_kernels(kernels_records.short(), path)
     path.write_text(path.read_text()[:1000])
     result = call("report", path, "--out", tmp_path / "again")
     assert "cut off" in refused_words(tmp_path / "again", result)
@@ -485,6 +635,7 @@ def test_doctor_names_the_machine_and_has_a_reason_for_everything() -> None:
         ("claims|--resume|/home/me/runs/x", "claims --resume x"),
         ("claims|--out=/home/me/runs/x|--seed=1", "claims --out=x --seed=1"),
         ("run|--scheme=a,b|--seed|1", "run --scheme=a,b --seed 1"),
+        ("kernels|--launches|/home/me/launches.json", "kernels --launches launches.json"),
     ],
 )
 def test_the_command_shows_files_by_name_only(arguments: str, shown: str) -> None:
@@ -504,6 +655,7 @@ def test_commands_and_options_are_the_written_list() -> None:
             "--budget-minutes",
             "--device",
             "--dtype",
+            "--graph",
             "--json",
             "--lmm-model",
             "--model",
@@ -513,6 +665,21 @@ def test_commands_and_options_are_the_written_list() -> None:
             "--seed",
         ],
         "doctor": ["--json"],
+        "kernels": [
+            "--backend",
+            "--batch",
+            "--budget-minutes",
+            "--device",
+            "--dtype",
+            "--json",
+            "--launches",
+            "--model",
+            "--out",
+            "--plan",
+            "--seed",
+            "--tune",
+            "--window",
+        ],
         "report": ["--out"],
         "run": [
             "--attention",
@@ -522,6 +689,7 @@ def test_commands_and_options_are_the_written_list() -> None:
             "--context-frames",
             "--device",
             "--dtype",
+            "--graph",
             "--guidance",
             "--input",
             "--json",

@@ -25,9 +25,7 @@ def test_a_dtype_is_torch_s_of_that_name(dtype: str) -> None:
     assert torch_dtype(replace(REQUEST, dtype=dtype)) is getattr(torch, dtype)
 
 
-def test_networks_are_run_at_once_or_as_graphs_whose_plans_move_for_the_kernels() -> (
-    None
-):
+def test_networks_are_run_at_once_or_as_graphs_whose_plans_move_for_the_kernels() -> None:
     assert executor(REQUEST) is lmdm_ref.execute
     for attention, is_moving in (("range", False), ("triton", True)):
         graphs = executor(replace(REQUEST, is_graphed=True, attention=attention))

@@ -47,11 +47,21 @@ def test_results_are_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "record.json").read_text() == "precious"
 
 
-def test_a_claims_record_is_a_result_too(tmp_path: Path) -> None:
-    (tmp_path / "claims.json").write_text("precious")
+@pytest.mark.parametrize("name", ["claims.json", "kernels.json", "launches.json"])
+def test_other_records_and_launch_tables_are_results_too(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
     with pytest.raises(InputError, match="already holds a record"), claimed(tmp_path):
         pass
-    assert (tmp_path / "claims.json").read_text() == "precious"
+    assert (tmp_path / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["kernels.json", "launches.json"])
+def test_what_is_saved_as_it_goes_outlives_a_failure(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RuntimeError), claimed(tmp_path):
+        (tmp_path / name).write_text("three cases")
+        (tmp_path / "kernels.md").write_text("half a report")
+        raise RuntimeError
+    assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
 def test_a_run_that_goes_on_may_write_where_its_record_is(tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
 import pytest
 
 import claims_records
+import kernels_records
 import peer_records
 import records
 from lmdm_bench import figures, published
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import save_claims
+from lmdm_bench.kernels_figures import KERNELS_FIGURES
+from lmdm_bench.kernels_record import save_kernels
 from lmdm_bench.record import save, to_json
 
-RESULTS, CLAIMS, PEER = (published.Place(name, "stale") for name in ("results", "claims", "peer"))
+RESULTS, CLAIMS, KERNELS, PEER = (
+    published.Place(name, "stale") for name in ("results", "claims", "kernels", "peer")
+)
 README = (
     f"# A title\n\nBefore.\n\n{RESULTS.begin}\nstale\n{RESULTS.end}\n\nAfter.\n"
-    f"{CLAIMS.begin}\nstale\n{CLAIMS.end}\n{PEER.begin}\nstale\n{PEER.end}\n"
+    f"{CLAIMS.begin}\nstale\n{CLAIMS.end}\n{KERNELS.begin}\nstale\n{KERNELS.end}\n"
+    f"{PEER.begin}\nstale\n{PEER.end}\n"
 )
 
 
@@ -199,4 +205,22 @@ def test_a_claims_run_has_a_page_figures_and_a_row_for_each_claim(root, monkeypa
     rows = [line for line in told.splitlines() if "](reports/claims_epyc_20260314.md)" in line]
     assert len(rows) == 8 and "SUPPORTED" in rows[0]
     (root / "reports" / "figures" / "claims_epyc_20260314" / "ratios.png").unlink()
+    assert published.main([str(root)]) == 1
+
+
+def test_a_kernels_run_has_a_page_figures_and_a_row_for_each_plan_and_regime(root, monkeypatch):
+    pngs = {name: b"\x89PNG" for name in figures.FIGURES}
+    kernels_pngs = {name: b"\x89PNG" for name in KERNELS_FIGURES}
+    monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
+    monkeypatch.setattr(published.kernels_render, "kernels_pngs", lambda record: kernels_pngs)
+    path = root / "reports" / "data" / "kernels_epyc_20260314.json"
+    save_kernels(kernels_records.on_cpu(), path)
+    assert published.main([str(root), "--write"]) == 0
+    assert published.main([str(root)]) == 0
+    page = (root / "reports" / "kernels_epyc_20260314.md").read_text()
+    assert "](figures/kernels_epyc_20260314/roofline.png)" in page
+    told = (root / "README.md").read_text().split(KERNELS.begin)[1].split(KERNELS.end)[0]
+    rows = [line for line in told.splitlines() if "](reports/kernels_epyc_20260314.md)" in line]
+    assert len(rows) == 5 * 3 and rows[0].startswith("| range | AMD EPYC")
+    (root / "reports" / "figures" / "kernels_epyc_20260314" / "roofline.png").unlink()
     assert published.main([str(root)]) == 1

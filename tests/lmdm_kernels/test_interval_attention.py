@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from helpers import assert_within_budget
 from kernel_helpers import (
     DEVICE,
@@ -18,7 +19,6 @@ from kernel_helpers import (
     plan_of,
     truth,
 )
-
 from lmdm_kernels.launch import Launch
 from lmdm_ref.attention import attend as reference_attend
 

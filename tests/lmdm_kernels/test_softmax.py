@@ -1,9 +1,9 @@
 import torch
 import triton
 import triton.language as tl
+
 from helpers import seeded
 from kernel_helpers import DEVICE
-
 from lmdm_kernels.softmax import narrow, update
 
 
@@ -36,7 +36,7 @@ def test_bfloat16_is_rounded_to_nearest_even() -> None:
     ties = torch.tensor([0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001]).int().view(torch.float32)
     wide = torch.cat([torch.tensor(special), ties, seeded(0, 64 - 12).float()]).to(DEVICE)
     out = torch.empty(64, dtype=torch.bfloat16, device=DEVICE)
-    narrow_all[(1,)](wide, out, 64, True)
+    narrow_all[(1,)](wide, out, 64, True, enable_fp_fusion=True)
     expected = wide.to(torch.bfloat16)
     assert torch.equal(out.nan_to_num(7.0), expected.nan_to_num(7.0))
     assert torch.equal(out.isnan(), expected.isnan())
@@ -47,7 +47,7 @@ def test_a_ragged_tile_sees_no_place_past_its_end() -> None:
     scores = (query.double() @ keys.double().mT)[:, :5] * 0.5
     keys[5:] = values[5:] = torch.nan
     out, sums = torch.empty(16, 32, device=DEVICE), torch.empty(2, 16, device=DEVICE)
-    one_tile[(1,)](query, keys, values, out, sums, 5, True)
+    one_tile[(1,)](query, keys, values, out, sums, 5, True, enable_fp_fusion=True)
     powers = torch.exp2(scores - scores.max(1, keepdim=True).values)
     torch.testing.assert_close(out.double(), powers @ values[:5].double(), rtol=0, atol=1e-5)
     expected = torch.stack([scores.max(1).values, powers.sum(1)])

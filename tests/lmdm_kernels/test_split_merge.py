@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+
 from helpers import seeded
 from kernel_helpers import DEVICE, DTYPES, GuardedMemory
-
 from lmdm_kernels.split_merge import merge_splits
 
 
