@@ -5,12 +5,14 @@
 #
 # Tests, kernels, all schemes eager and graphed, and claims; each step's log and record land under
 # OUT, and OUT/summary.txt says how each ended. WHEELS is a folder with what that Python lacks.
-# Exit code: 0 if every step ended well, else 1. MODEL=tiny DEVICE=cpu is a rehearsal without a GPU.
+# Exit code: 0 if every step ended well, else 1. A rehearsal without a GPU:
+# DEVICE=cpu MODEL=tiny LMM_MODEL=mrt1-tiny,mrt2-tiny bench/gpu_suite.sh OUT
 set -u
 out=${1:?"usage: bench/gpu_suite.sh OUT [WHEELS]"}
 wheels=${2:-}
 device=${DEVICE:-cuda}
 model=${MODEL:-sao-small}
+lmm=${LMM_MODEL:-mrt1-large,mrt2-small}
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."
 mkdir -p "$out"
@@ -54,7 +56,8 @@ marker=gpu
 step doctor 30 bench doctor
 step tests 150 "$python" -m pytest -q -rs -m "$marker" -p no:cacheprovider \
     tests/lmdm_kernels tests/lmdm_bench/test_graphs.py
-step kernels 120 bench kernels --device "$device" --budget-minutes 1.5 --out "$out/kernels"
+step kernels 150 bench kernels --device "$device" --window 192+48,768+256 --model sao-small \
+    --batch 1 --budget-minutes 2 --out "$out/kernels"
 all=outpaint,encoder-decoder,block-causal
 attention=triton
 graph=--graph
@@ -65,8 +68,9 @@ step eager-kernels 40 bench run --scheme "$all" --model "$model" --device "$devi
     --attention "$attention" --out "$out/eager-kernels"
 # shellcheck disable=SC2086
 step graphed-kernels 60 bench run --scheme "$all,lmm-encoder-decoder,lmm-frame-wise" \
-    --model "$model" --device "$device" --attention "$attention" $graph --out "$out/graphed-kernels"
+    --model "$model" --lmm-model "$lmm" --device "$device" --attention "$attention" $graph \
+    --out "$out/graphed-kernels"
 # shellcheck disable=SC2086
-step claims 150 bench claims --model "$model" --device "$device" --attention "$attention" $graph \
-    --budget-minutes 2 --out "$out/claims"
+step claims 120 bench claims --model "$model" --lmm-model "$lmm" --device "$device" \
+    --attention "$attention" $graph --budget-minutes 1.5 --out "$out/claims"
 exit $failed

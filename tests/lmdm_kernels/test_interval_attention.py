@@ -167,13 +167,13 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 def test_offsets_beyond_32_bits_are_reached() -> None:
-    """A batch stride times the batch passes 2³¹: in float16, rows of one sparse buffer of 4 GB.
+    """The stride of the batch is 2³⁰: for row 2 that is 2³¹, in one sparse buffer of 4 GB.
 
     Only the pages that are touched take memory.
     """
     plan = plan_of((2, [(0, 3)]))
-    query, key, value = heads_for(plan, 3, torch.float16, batch=2, heads=1)
+    query, key, value = heads_for(plan, 3, torch.float16, batch=3, heads=1)
     far = torch.empty(2**31 + 3 * 32, dtype=torch.float16, device=DEVICE)
-    key_far = far.as_strided(key.shape, (2**31, 96, 32, 1)).copy_(key)
+    key_far = far.as_strided(key.shape, (2**30, 96, 32, 1)).copy_(key)
     expected, _ = kernel((query, key, value), plan)
     assert torch.equal(kernel((query, key_far, value), plan)[0], expected)
