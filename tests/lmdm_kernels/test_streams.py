@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import lmdm_kernels
 import lmdm_ref
@@ -135,15 +136,19 @@ def replace_steps(sampler: lmdm_ref.Sampler) -> lmdm_ref.Sampler:
     return lmdm_ref.euler_sampler(lmdm_ref.linear_sigmas(1), sampler.guidance_scale)
 
 
-@pytest.mark.parametrize("name", SCHEMES)
-def test_blocks_are_made_without_a_word_to_the_host(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On tensors without numbers, as if they were a GPU's: once every plan has its table, nothing
-    is copied to the device and nothing is read from it."""
+@pytest.fixture
+def _meta_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors without numbers pass the door, as if they were a GPU's."""
     monkeypatch.setattr("lmdm_kernels.api.supports", lambda *_: Support())
     monkeypatch.setattr("lmdm_kernels.api.card_of", lambda _: INTERPRETER)
     monkeypatch.setattr("lmdm_kernels.ops.card_of", lambda _: INTERPRETER)
+
+
+@pytest.mark.usefixtures("_meta_is_a_gpu")
+@pytest.mark.parametrize("name", SCHEMES)
+def test_blocks_are_made_without_a_word_to_the_host(name: str) -> None:
+    """Once every plan has its table, nothing is copied to the device and nothing is read from
+    it."""
     stream = SCHEMES[name][0](decoder(device="meta"), WINDOW, EULER)
     prompt = tiny_conditioning(1)
     prompt = lmdm_ref.Conditioning(prompt.text.to("meta"), prompt.seconds.to("meta"))
@@ -157,3 +162,43 @@ def test_blocks_are_made_without_a_word_to_the_host(
         state = stream.commit(stream.generate(noise, state), state)
     watch.__exit__(None, None, None)
     assert watch.seen == []
+
+
+class OperationsAreCounted(TorchDispatchMode):
+    """Counts operations that compute or copy; what gives a view of its argument does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        self.count += not (func.is_view or func.name() in ("aten::unflatten.int", "aten::mT"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("_meta_is_a_gpu")
+def test_a_step_through_the_kernels_is_less_than_half_as_many_operations() -> None:
+    """At the paper's size; each is a launch of the host's where no graph is captured."""
+    counts: dict[bool, int] = {}
+    for has_kernels in (True, False):
+
+        def counted(network: lmdm_ref.Network, evaluation: Any) -> Tensor:
+            with OperationsAreCounted() as operations:
+                made: Tensor = network(evaluation)
+            counts[has_kernels] = operations.count  # noqa: B023 - called within the loop
+            return made
+
+        kernels = (lmdm_kernels.attend, lmdm_kernels.prologue) if has_kernels else ()
+        config = lmdm_ref.PRESETS["sao-small"].decoder
+        whole = lmdm_ref.random_decoder(config, 0, torch.bfloat16, "meta", *kernels)
+        paper = replace(WINDOW, samples_per_frame=2048, context_frames=192, block_frames=48)
+        stream = lmdm_ref.BlockCausal(whole, paper, EULER, execute=counted)
+        with torch.device("meta"), torch.inference_mode():
+            prompt = lmdm_ref.Conditioning(torch.empty(1, 65, 768), torch.empty(1, 768))
+            state = stream.prefill(torch.empty(1, 192, 64), prompt)
+            stream.generate(torch.empty(1, 1, 48, 64), state)
+    assert counts[True] < counts[False] / 2
+    # Each of 16 layers has at least its six products, two attentions, prologue and three norms.
+    assert counts[True] > 16 * 12
