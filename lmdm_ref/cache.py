@@ -1,7 +1,7 @@
 """The KV cache: one arena of keys and values for each layer, written in place.
 
 The only file that writes into tensors that others hold: arenas keep their address for the life of a
-stream, so that nothing is joined, moved or allocated in a denoising step, and so that a captured
+stream, so that nothing in them is moved or allocated in a denoising step, and so that a captured
 graph may be replayed. Keys are stored normalised and rotated. See ``arena.py`` for the places.
 """
 

@@ -13,6 +13,7 @@ from torch import Tensor
 import lmdm_ref
 from lmdm_bench.clock import Stopwatch
 from lmdm_bench.errors import InputError
+from lmdm_bench.graphs import cuda_capture
 from lmdm_bench.model_parts import (
     CHECK_DEPTH,
     KERNELS,
@@ -300,9 +301,9 @@ class DiffusionSubject:
             samples = self._codec.decode(block.to(_dtype_of(self._codec)))
             return np.asarray(samples[0].float().cpu().numpy())
 
-    def attention_alone(self) -> Callable[[], None] | None:
-        """The self-attention of all layers in all steps of a block, to be timed by itself; None
-        where no step sees a cache."""
+    def attention_alone(self) -> Callable[[], object] | None:
+        """The self-attention of all layers in all steps of a block, to be timed by itself and run
+        as the block is, eager or graphed; None where no step sees a cache."""
         if self.workload.scheme == "outpaint":
             return None
         stream, geometry = self._stream, self._stream.geometry
@@ -320,13 +321,17 @@ class DiffusionSubject:
         query = like.expand(batch, config.num_heads, rows, config.head_dim).contiguous()
 
         @torch.inference_mode()
-        def attend_all() -> None:
+        def attend_all() -> Tensor:
             for plan in plans:
                 queries = query[:, :, : plan[-1].queries.stop]
                 for layer in range(config.depth):
-                    stream.decoder.kernels.attend(queries, *cache.layer(layer), plan)
+                    seen = stream.decoder.kernels.attend(queries, *cache.layer(layer), plan)
+            return seen
 
-        return attend_all
+        if not self.workload.is_graphed:
+            return attend_all
+        _, replay = cuda_capture(attend_all)
+        return replay
 
     def _stage(self, watch: Stopwatch, name: str) -> AbstractContextManager[None]:
         is_own = name in _SCHEMES[self.workload.scheme].own_stages

@@ -80,7 +80,7 @@ class _Lane:
     workload: Workload
     cost: Cost
     subject: subjects.SomeSubject | None = None
-    attend_alone: Callable[[], None] | None = None
+    attend_alone: Callable[[], object] | None = None
     check: Check | None = None
     status: Status = "OK"
     reason: str | None = None
