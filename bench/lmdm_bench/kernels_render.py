@@ -66,6 +66,7 @@ CAPTIONS = {
     "times_beside": "Each other backend's time beside the one that is judged, case by case.",
     "roofline": "FLOP/s on the plan's true area, under what the device was measured to do.",
 }
+GOALS_HEADER = ("", "goal", "decided by")
 KERNELS_HEADER = ("plan", "regime", "cells", *WORDS, "not told", "largest ratio", "there against")
 _MOST_PLACES = 2
 
@@ -105,6 +106,14 @@ def write_kernels_report(record: KernelsRecord, folder: Path) -> list[Path]:
     for name, content in contents.items():
         write_whole(folder / name, content)
     return [folder / name for name in contents]
+
+
+def goal_rows(record: KernelsRecord) -> list[tuple[str, ...]]:
+    """A row for each goal, as in ``GOALS_HEADER``."""
+    return [
+        (f"{STATE_SIGNS[one.state][0]} {one.state}".replace(" ", shown.NBSP), one.text, one.why)
+        for one in goals(record)
+    ]
 
 
 def standing_rows(record: KernelsRecord) -> list[tuple[str, ...]]:
@@ -180,11 +189,7 @@ def _sections(record: KernelsRecord) -> tuple[Section, ...]:
 
 
 def _goals(record: KernelsRecord) -> Table:
-    rows = (
-        (f"{STATE_SIGNS[one.state][0]} {one.state}".replace(" ", shown.NBSP), one.text, one.why)
-        for one in goals(record)
-    )
-    return Table(("", "goal", "decided by"), tuple(rows), num_texts=3)
+    return Table(GOALS_HEADER, tuple(goal_rows(record)), num_texts=3)
 
 
 def _standings(record: KernelsRecord) -> tuple[Table | Words, ...]:

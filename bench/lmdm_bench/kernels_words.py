@@ -22,7 +22,7 @@ OTHER_COLOUR = "#444444"
 
 BACKEND_MEANS = {
     "interval": "the kernel of lmdm_kernels",
-    "range": "lmdm_ref's attention: one mask-free call of torch's SDPA for each row of the plan",
+    "range": "lmdm_ref's attention: one mask-free call for each row of the plan",
     "masked": "torch's SDPA with a boolean mask",
     "flex": "FlexAttention, compiled",
     "cudnn": "torch's SDPA with cuDNN, one call for each row",

@@ -22,7 +22,6 @@ from lmdm_bench.claims import judge
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import ClaimsRecord
 from lmdm_bench.claims_words import VERDICT_SIGNS, key_finding, told_with_interval
-from lmdm_bench.kernel_verdicts import subject_of
 from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import KernelsRecord
 from lmdm_bench.record import Record, RecordError, parse, read_text, write_whole
@@ -32,10 +31,9 @@ HEADER = ("scheme", "model", "machine", "dtype", *render.RESULTS_HEADER, "report
 
 CLAIMS_HEADER = ("", "claim", "verdict", "decided by", "machine", "dtype", "report")
 
-KERNELS_HEADER = ("which", "machine", "dtype", *kernels_render.KERNELS_HEADER, "report")
+GOALS_HEADER = (*kernels_render.GOALS_HEADER, "machine", "dtype", "report")
 
 _NUM_TEXTS = 4
-_NUM_KERNELS_TEXTS = 5
 _NUM_CLAIMS_TEXTS = len(CLAIMS_HEADER)
 _NUM_PEER_TEXTS = 2
 _PAGE_MARK = "<!-- Rendered from data/"
@@ -146,7 +144,7 @@ def verdicts(published: Sequence[Published]) -> str:
 
 
 def comparisons(published: Sequence[Published]) -> str:
-    """The README's table: a row for each plan and regime of each kernels run."""
+    """The README's table of kernels runs: what each says in a sentence, a row for each goal."""
     rows = [
         row
         for one in published
@@ -155,7 +153,13 @@ def comparisons(published: Sequence[Published]) -> str:
     ]
     if not rows:
         return NOTHING
-    return "\n".join(render.markdown_rows(KERNELS_HEADER, rows, _NUM_KERNELS_TEXTS))
+    answers = [
+        kernels_render.kernels_answer(one.record)
+        for one in published
+        if isinstance(one.record, KernelsRecord)
+    ]
+    table = render.markdown_rows(GOALS_HEADER, rows, len(GOALS_HEADER))
+    return "\n".join([*table, "", *map(render.escaped, answers)])
 
 
 def beside_peer(root: Path) -> str:
@@ -255,10 +259,10 @@ def _claims_rows(stem: str, record: ClaimsRecord) -> list[tuple[str, ...]]:
 
 
 def _kernels_rows(stem: str, record: KernelsRecord) -> list[tuple[str, ...]]:
-    names = (subject_of(record), record.machine.name, record.settings.dtype.value)
+    names = (record.machine.name, record.settings.dtype.value)
     link = _link(stem, record.created)
     return [
-        (*map(render.escaped, (*names, *row)), link) for row in kernels_render.standing_rows(record)
+        (*map(render.escaped, (*row, *names)), link) for row in kernels_render.goal_rows(record)
     ]
 
 
