@@ -1,6 +1,7 @@
 """The real kernel, in Triton's interpreter where there is no GPU."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from kernel_helpers import (
     plan_of,
     truth,
 )
-from lmdm_kernels.launch import Launch
+from lmdm_kernels.launch import LAUNCHES, Launch, LaunchKey
 from lmdm_ref.attention import attend as reference_attend
 
 WIDE = Launch(block_q=64, block_k=64, splits=1, num_warps=4, num_stages=2)
@@ -68,6 +69,18 @@ def test_the_tile_sizes_change_no_more_than_rounding() -> None:
     for block_q, block_k in ((16, 128), (32, 64), (64, 32), (128, 16)):
         out, _ = kernel(heads, MIXED, Launch(block_q, block_k, 1, 4, 2))
         assert_attends(out, heads, MIXED)
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in LAUNCHES if key.arch == "sm_86"], ids=lambda key: "-".join(map(str, key))
+)
+def test_a_consumer_card_s_launches_are_right_wherever_they_run(key: LaunchKey) -> None:
+    """A large GPU never takes them by itself; a mistake in them would show on laptops alone."""
+    dtype = torch.float32 if key.dtype == "float32" else torch.float16
+    heads = heads_for(MIXED, MIXED_PLACES, dtype, heads=1, head_dim=key.head_dim)
+    for splits in (1, 2):
+        launch = replace(LAUNCHES[key], splits=splits)
+        assert_attends(kernel(heads, MIXED, launch)[0], heads, MIXED)
 
 
 @pytest.mark.parametrize(("heads", "key_heads"), [(4, 1), (24, 12)])

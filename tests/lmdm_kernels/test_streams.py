@@ -30,6 +30,10 @@ from lmdm_ref.presets import TINY
 
 # The smallest decoder whose heads the kernels take: two of 32.
 CONFIG = replace(TINY, width=64, cross_width=32, feed_forward_width=64)
+INTERPRETED = pytest.mark.skipif(
+    torch.cuda.is_available(),
+    reason="in the interpreter; on a GPU test_graphs and the check of every run stream instead",
+)
 SCHEMES: dict[str, tuple[type[lmdm_ref.DiffusionStream[Any]], type[Any]]] = {
     "outpaint": (lmdm_ref.Outpaint, lmdm_ref.OutpaintOracle),
     "encoder-decoder": (lmdm_ref.EncoderDecoder, lmdm_ref.EncoderDecoderOracle),
@@ -54,6 +58,7 @@ def scheme_of(name: str, dtype: torch.dtype, execute: lmdm_ref.Execute) -> Schem
     )
 
 
+@INTERPRETED
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
 def test_a_stream_through_the_kernels_equals_one_shot(name: str, dtype: torch.dtype) -> None:
@@ -86,6 +91,7 @@ def blocks_of(stream: lmdm_ref.DiffusionStream[Any], count: int) -> Tensor:
     return torch.cat(made, dim=1)
 
 
+@INTERPRETED
 @pytest.mark.parametrize("name", SCHEMES)
 def test_replays_of_one_graph_are_bit_equal_to_eager_launches(name: str) -> None:
     stream, _ = SCHEMES[name]
@@ -96,6 +102,7 @@ def test_replays_of_one_graph_are_bit_equal_to_eager_launches(name: str) -> None
     assert graphs.num_graphs == (1 if name == "outpaint" else 2)
 
 
+@INTERPRETED
 def test_cached_keys_give_what_recomputing_all_of_them_gives() -> None:
     """One pass of the kernels over everything, under the plans of both cached schemes, beside the
     cached steps of the kernels."""
