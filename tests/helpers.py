@@ -257,15 +257,18 @@ def poison(stream: DiffusionStream[Any], state: Any) -> None:
 # --- The contract ----------------------------------------------------------------------------
 
 
-def check_stream_within_budget(scheme: Scheme[Any]) -> None:
-    """A stream in a lower dtype, given its own blocks back, against the truth in float64."""
+def check_stream_within_budget(scheme: Scheme[Any], blocks_made: int | None = None) -> None:
+    """A stream in a lower dtype, given its own blocks back, against the truth in float64.
+
+    Without a number, until nothing of the first context is in sight any more, twice over.
+    """
     stream, geometry = scheme.stream, scheme.stream.geometry
     generator = torch.Generator().manual_seed(5)
     history = tiny_latents(2, geometry.context_frames).float()
     prompt = tiny_conditioning(2)
     state = stream.prefill(history, prompt)
     blocks, references, truths = [], [], []
-    for _ in range(2 * geometry.context_blocks):
+    for _ in range(blocks_made or 2 * geometry.context_blocks):
         noise = block_noise(stream, 2, generator)
         blocks.append(stream.generate(noise, state))
         references.append(scheme.same_dtype_oracle.block(noise, history, prompt))
