@@ -254,6 +254,17 @@ def poison(stream: DiffusionStream[Any], state: Any) -> None:
         state.cache.fill(places, torch.nan)
 
 
+def captured_again(compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+    """A graph's replay, as far as it can be had without CUDA: the captured call once more, on the
+    captured tensors alone."""
+    result = compute()
+
+    def replay() -> None:
+        result.copy_(compute())
+
+    return result, replay
+
+
 # --- The contract ----------------------------------------------------------------------------
 
 

@@ -2,8 +2,8 @@
 
 Queries and keys of each head are normalised and turned to their positions; keys and values go into
 the arena at places that are read from the device, so that a captured graph may write elsewhere each
-time it is replayed. A pair's other element is loaded a second time, by the same program, which
-costs no memory traffic and no exchange between threads.
+time it is replayed. A pair's other element is loaded a second time, by the same program: from the
+cache, it is meant, and without an exchange between threads.
 """
 
 import torch

@@ -15,6 +15,7 @@ from helpers import (
     GUIDED,
     PINGPONG_PLUS,
     WINDOW,
+    captured_again,
     seeded,
     tiny_conditioning,
     tiny_latents,
@@ -33,15 +34,6 @@ SCHEMES: tuple[type[lmdm_ref.DiffusionStream[Any]], ...] = (
 # The ring of 5 slots is filled from one block, turns, and turns again.
 BLOCKS = 13
 TILE = 2
-
-
-def stand_in(compute: Callable[[], Tensor]) -> tuple[Tensor, Replay]:
-    result = compute()
-
-    def replay() -> None:
-        result.copy_(compute())
-
-    return result, replay
 
 
 def attend_by_table(query: Tensor, key: Tensor, value: Tensor, plan: lmdm_ref.Plan) -> Tensor:
@@ -91,7 +83,7 @@ def test_graphed_blocks_are_the_eager_ones_bit_for_bit(
     attend = attend_by_table if has_moving_plans else lmdm_ref.attend
     eager = stream_of(scheme, sampler, attend)
     expected = blocks_of(eager, started(eager))
-    graphs = Graphs(stand_in, has_moving_plans=has_moving_plans)
+    graphs = Graphs(captured_again, has_moving_plans=has_moving_plans)
     graphed = stream_of(scheme, sampler, attend, graphs)
     made = blocks_of(graphed, started(graphed))
     if has_moving_plans:
@@ -111,7 +103,7 @@ def test_one_graph_of_each_kind_of_pass_serves_every_step_of_every_block(
 
     def counting(compute: Callable[[], Tensor]) -> tuple[Tensor, Replay]:
         captures.append(compute)
-        return stand_in(compute)
+        return captured_again(compute)
 
     graphs = Graphs(counting, has_moving_plans=True)
     stream = stream_of(scheme, EULER, attend_by_table, graphs)
@@ -123,14 +115,14 @@ def test_a_plan_that_is_baked_into_the_graph_would_be_wrong() -> None:
     """The test above has teeth: with an attention that knows no moving plans, one graph for all
     blocks of a ring gives other blocks."""
     eager = stream_of(lmdm_ref.BlockCausal, EULER, lmdm_ref.attend)
-    graphs = Graphs(stand_in, has_moving_plans=True)
+    graphs = Graphs(captured_again, has_moving_plans=True)
     graphed = stream_of(lmdm_ref.BlockCausal, EULER, lmdm_ref.attend, graphs)
     wrong, right = blocks_of(graphed, started(graphed)), blocks_of(eager, started(eager))
     assert (wrong - right).abs().max() > 1e-3
 
 
 def test_plain_attention_takes_a_graph_for_each_plan_and_no_more() -> None:
-    graphs = Graphs(stand_in, has_moving_plans=False)
+    graphs = Graphs(captured_again, has_moving_plans=False)
     stream = stream_of(lmdm_ref.BlockCausal, EULER, lmdm_ref.attend, graphs)
     state = started(stream)
     blocks_of(stream, state)
@@ -144,7 +136,7 @@ def test_a_changed_prompt_reaches_the_graphs(
     scheme: type[lmdm_ref.DiffusionStream[Any]],
 ) -> None:
     made = []
-    for execute in (lmdm_ref.execute, Graphs(stand_in, has_moving_plans=False)):
+    for execute in (lmdm_ref.execute, Graphs(captured_again, has_moving_plans=False)):
         stream = stream_of(scheme, EULER, lmdm_ref.attend, execute)
         state = started(stream)
         first = blocks_of(stream, state, 1)
@@ -160,7 +152,7 @@ def test_two_streams_of_one_model_do_not_meet_in_a_graph(
     scheme: type[lmdm_ref.DiffusionStream[Any]],
 ) -> None:
     """Each state's cache is its own; blocks that take turns are those made one after the other."""
-    graphs = Graphs(stand_in, has_moving_plans=False)
+    graphs = Graphs(captured_again, has_moving_plans=False)
     stream = stream_of(scheme, EULER, lmdm_ref.attend, graphs)
     eager = stream_of(scheme, EULER, lmdm_ref.attend)
     states = [started(stream, 0), started(stream, 7)]
@@ -176,7 +168,7 @@ def test_two_streams_of_one_model_do_not_meet_in_a_graph(
 
 def test_a_result_outlives_the_next_replay() -> None:
     stream = stream_of(
-        lmdm_ref.Outpaint, EULER, lmdm_ref.attend, Graphs(stand_in, has_moving_plans=False)
+        lmdm_ref.Outpaint, EULER, lmdm_ref.attend, Graphs(captured_again, has_moving_plans=False)
     )
     velocity = stream.velocity(seeded(0, 1, 2, 15, TINY.latent_channels), started(stream))
     first = velocity(seeded(1, 2, 3, TINY.latent_channels), 1.0)
@@ -193,7 +185,7 @@ def test_graphed_tokens_are_the_eager_ones(name: str, has_moving_plans: bool) ->
     attend = attend_by_table if has_moving_plans else lmdm_ref.attend
     plain = TINY_TOKEN_SCHEMES[name]().stream
     plain.model.attend = attend
-    graphs = Graphs(stand_in, has_moving_plans=has_moving_plans)
+    graphs = Graphs(captured_again, has_moving_plans=has_moving_plans)
     graphed = type(plain)(plain.model, plain.geometry, plain.sampler, execute=graphs)
     made = []
     for stream in (plain, graphed):
@@ -245,7 +237,7 @@ def test_a_replay_is_bit_equal_to_eager_and_allocates_nothing(
     assert torch.cuda.memory_stats()["allocation.all.allocated"] == before
 
 
-def test_the_stand_in_attention_is_the_plan_s_own() -> None:
+def test_the_captured_again_attention_is_the_plan_s_own() -> None:
     plan = (lmdm_ref.plan_row(lmdm_ref.Span(0, 3), [lmdm_ref.Span(0, 2), lmdm_ref.Span(4, 6)]),)
     query, key, value = seeded(0, 1, 2, 3, 8), seeded(1, 1, 2, 7, 8), seeded(2, 1, 2, 7, 8)
     expected = lmdm_ref.attend_dense(query, key, value, plan)

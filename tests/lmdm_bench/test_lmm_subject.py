@@ -10,6 +10,7 @@ from torch import Tensor
 
 import lmdm_ref
 import records
+from helpers import captured_again
 from lmdm_bench import model_parts
 from lmdm_bench.clock import Stopwatch
 from lmdm_bench.errors import InputError
@@ -134,15 +135,11 @@ def test_a_graph_must_choose_the_tokens_that_were_checked(
 ) -> None:
     """With a stand-in that computes the captured call anew, and with one that never does."""
 
-    def replaying(compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        result = compute()
-        return result, lambda: result.copy_(compute())
-
     def stuck(compute: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
         return compute(), lambda: None
 
     graphed = subject(replace(LMM_REQUEST, is_graphed=True), scheme)
-    monkeypatch.setattr(model_parts, "cuda_capture", replaying)
+    monkeypatch.setattr(model_parts, "cuda_capture", captured_again)
     assert graphed.check().is_within_budget
     monkeypatch.setattr(model_parts, "cuda_capture", stuck)
     if scheme == FRAME_WISE:  # one graph for all frames; with an encoder each frame has its own

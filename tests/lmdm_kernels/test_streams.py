@@ -1,6 +1,5 @@
 """The schemes through the kernels: a whole decoder streams, in Triton's interpreter."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +16,13 @@ from helpers import (
     HostIsWatched,
     Scheme,
     assert_within_budget,
+    captured_again,
     check_stream_within_budget,
     seeded,
     tiny_conditioning,
     tiny_latents,
 )
-from lmdm_bench.graphs import Graphs, Replay
+from lmdm_bench.graphs import Graphs
 from lmdm_kernels.support import INTERPRETER, Support
 from lmdm_ref.arena import Span
 from lmdm_ref.plan import block_causal_plan, encoder_decoder_plan, with_token
@@ -70,16 +70,6 @@ def test_a_stream_through_the_kernels_equals_one_shot(name: str, dtype: torch.dt
     check_stream_within_budget(scheme_of(name, dtype, lmdm_ref.execute), blocks_made=3)
 
 
-def stand_in(compute: Callable[[], Tensor]) -> tuple[Tensor, Replay]:
-    """A graph's replay, as far as it can be had here: the captured call on the captured tensors."""
-    result = compute()
-
-    def replay() -> None:
-        result.copy_(compute())
-
-    return result, replay
-
-
 def blocks_of(stream: lmdm_ref.DiffusionStream[Any], count: int) -> Tensor:
     """From one block on, for a ring, until it has turned."""
     is_ring = isinstance(stream, lmdm_ref.BlockCausal)
@@ -99,7 +89,7 @@ def blocks_of(stream: lmdm_ref.DiffusionStream[Any], count: int) -> Tensor:
 @pytest.mark.parametrize("name", SCHEMES)
 def test_replays_of_one_graph_are_bit_equal_to_eager_launches(name: str) -> None:
     stream, _ = SCHEMES[name]
-    graphs = Graphs(stand_in, has_moving_plans=True)
+    graphs = Graphs(captured_again, has_moving_plans=True)
     one = decoder()
     eager = blocks_of(stream(one, WINDOW, EULER), 7)
     assert torch.equal(blocks_of(stream(one, WINDOW, EULER, execute=graphs), 7), eager)
