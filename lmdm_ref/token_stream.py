@@ -53,6 +53,10 @@ class TokenStream(ABC, Generic[State]):
     def commit(self, block: TokenFrames, state: State) -> State:
         """The state that has heard ``block`` too: see ``stream.Stream``."""
 
+    @abstractmethod
+    def change_prompt(self, state: State, conditioning: Any) -> State:
+        """The state as it goes on under another prompt."""
+
     def generate(self, noise: TokenNoise, state: State) -> TokenFrames:
         """The next block, for noise as ``token_noise`` draws it. The state keeps its sense."""
         self.encode_context(state)

@@ -1,15 +1,28 @@
 """What can be measured on a machine, each with a sentence that says why or why not."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lmdm_bench.choices import pick_dtype
+from lmdm_bench.machine import nvml_device
 from lmdm_bench.record import Machine
+from lmdm_bench.telemetry import Readers
 
 MEBIBYTE = 1 << 20
 ENOUGH_FREE_BYTES = 100 * MEBIBYTE
+
+# What ``doctor`` says of the telemetry's columns.
+TELEMETRY_WORDS = {
+    "cpu_frequency_mhz": "CPU clock",
+    "gpu_sm_clock_mhz": "GPU clock",
+    "gpu_power_watts": "GPU power",
+    "gpu_energy_joules": "GPU energy",
+}
+# The back ends of ``audio_backend`` behind which there can be a sound card.
+SOUND_CARDS = ("jack", "portaudio")
 
 
 class Ability(NamedTuple):
@@ -37,11 +50,12 @@ def abilities(machine: Machine, out_folder: Path = Path()) -> list[Ability]:
         Ability("peak memory on the CPU", True, "the resident set, sampled every 5 ms"),
         Ability("peak memory on the GPU", no_gpu is None, no_gpu or "torch's and NVML's figures"),
         _power_limit(machine, no_gpu),
-        Ability("clocks, power and energy", False, "this version does not read them"),
+        _telemetry(no_gpu),
         _known(machine, "mains or battery", "is_on_mains"),
         _known(machine, "load average", "load_average_1min"),
         _known(machine, "virtual machine or not", "is_virtual"),
         _audio_files(),
+        _sound_card(),
         _disk_space(out_folder),
     ]
 
@@ -69,6 +83,37 @@ def _power_limit(machine: Machine, no_gpu: str | None) -> Ability:
 def _known(machine: Machine, name: str, field: str) -> Ability:
     reason = machine.unavailable.get(field)
     return Ability(name, reason is None, reason or "the system tells")
+
+
+def _telemetry(no_gpu: str | None) -> Ability:
+    """By one reading of each, of the first GPU where there are several."""
+    gpu: Any = no_gpu
+    if no_gpu is None:
+        try:
+            gpu = nvml_device(0)
+        except LookupError as error:
+            gpu = str(error)
+    readers = Readers([os.getpid()], gpu)
+    found = readers.read()
+    there = [words for name, words in TELEMETRY_WORDS.items() if name in found]
+    missing: dict[str, list[str]] = {}
+    for name, words in TELEMETRY_WORDS.items():
+        if name not in found:
+            missing.setdefault(readers.reasons[name], []).append(words)
+    parts = [", ".join(there)] if there else []
+    parts += [f"no {', '.join(words)}: {reason}" for reason, words in missing.items()]
+    return Ability("clocks, power and energy", bool(there), "; ".join(parts))
+
+
+def _sound_card() -> Ability:
+    from lmdm_bench.audio_backend import available_backends
+
+    name = "sound card"
+    why_not = available_backends()
+    usable = [backend for backend in SOUND_CARDS if not why_not[backend]]
+    if usable:
+        return Ability(name, True, f"through {' and '.join(usable)}")
+    return Ability(name, False, "; ".join(f"{one}: {why_not[one]}" for one in SOUND_CARDS))
 
 
 def _audio_files() -> Ability:

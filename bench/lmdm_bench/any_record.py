@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from lmdm_bench.check_record import CheckRecord, is_check, load_check
 from lmdm_bench.claims_record import ClaimsRecord, is_claims, load_claims
 from lmdm_bench.kernels_record import KernelsRecord, is_kernels, load_kernels
 from lmdm_bench.record import Record, load
 
-AnyRecord = Record | ClaimsRecord | KernelsRecord
+AnyRecord = Record | ClaimsRecord | KernelsRecord | CheckRecord
 
 
 def load_any(path: Path) -> AnyRecord:
     """Read a record. Raises RecordError in one sentence, whatever is wrong with it."""
     if is_claims(path):
         return load_claims(path)
+    if is_check(path):
+        return load_check(path)
     return load_kernels(path) if is_kernels(path) else load(path)

@@ -1,7 +1,8 @@
-"""The command ``lmdm-bench``: doctor, run, claims, kernels, report.
+"""The command ``lmdm-bench``: doctor, check, replay, predict, run, claims, kernels, report.
 
 Exit codes: 0 all measured, 1 some cell did not end OK, 2 something given cannot be used (one
-sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept).
+sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept). ``check`` answers
+with its verdict instead: 0 real-time or likely, 1 marginal, 2 not real-time, 3 inconclusive.
 """
 
 import dataclasses
@@ -26,6 +27,8 @@ from lmdm_bench.record import Choice, Record, RecordError
 if TYPE_CHECKING:
     # Only named here: torch takes seconds to import, and --help and bad options need none of it.
     from lmdm_bench.audio import Samples
+    from lmdm_bench.check_record import CheckRecord
+    from lmdm_bench.check_session import CheckAsked
     from lmdm_bench.claims_record import ClaimsRecord
     from lmdm_bench.kernel_run import KernelsAsked
     from lmdm_bench.kernels_record import KernelsRecord
@@ -95,6 +98,249 @@ def doctor(
         )
     else:
         Console().print(doctor_table(machine, able))
+
+
+@app.command()
+def check(
+    schemes: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCHEME]...", help="block-causal if none.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Of playing, for each scheme.")] = 10.0,
+    mode: Annotated[
+        str,
+        typer.Option(help="paced; sustain: until it is steady; device: a sound card's clock."),
+    ] = "paced",
+    prebuffer: Annotated[int, typer.Option(help="Blocks made before playback, and held.")] = 2,
+    target: Annotated[
+        float, typer.Option("--target-dropouts-per-hour", help="As many as you would accept.")
+    ] = 1.0,
+    budget: Annotated[
+        str, typer.Option(help="control=1s: how soon a change of prompt must be heard.")
+    ] = "",
+    policy: Annotated[
+        str, typer.Option(help="zero-pad or stall, of a late block; auto: stall on a device.")
+    ] = "auto",
+    conditions: Annotated[
+        str, typer.Option(help="What arrives meanwhile: prompt, input, prompt,input or none.")
+    ] = "prompt",
+    stress_kind: Annotated[
+        str, typer.Option("--stress", help="none, or cpu: another busy program.")
+    ] = "none",
+    audio_name: Annotated[
+        str, typer.Option("--audio", help="Device mode: auto, jack, jack-dummy, portaudio, silent.")
+    ] = "auto",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="LIKELY is not enough: exit with 3.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
+    context_frames: Annotated[int, typer.Option(help="Clean frames heard.")] = 192,
+    block_frames: Annotated[int, typer.Option(help="Frames made at a time.")] = 48,
+    steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
+    sampler: Annotated[str, typer.Option(help="pingpong, euler or pingpong++.")] = "pingpong",
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
+    lmm_model: Annotated[
+        str, typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small.")
+    ] = "",
+    lmm_context_frames: Annotated[
+        int | None, typer.Option(help="An LMM's context; else its preset's.")
+    ] = None,
+    lmm_block_frames: Annotated[
+        int | None, typer.Option(help="Token frames made at a time; else the preset's.")
+    ] = None,
+    lmm_levels: Annotated[
+        int | None, typer.Option(help="RVQ tokens of a frame; else the preset's.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Replay passes as captured CUDA graphs.")
+    ] = False,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", help="Audio to continue; else a built-in phrase.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="stable-audio-tools weights; else random ones.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results; else runs/check-DATE-TIME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and arrivals.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
+    ] = False,
+) -> None:
+    """Will it play live here? Makes blocks against the clock and gives a verdict."""
+    console = Console(stderr=as_json, highlight=False)
+    with _one_sentence():
+        from lmdm_bench import check_options, check_session, subjects
+        from lmdm_bench.out_folder import claimed
+        from lmdm_bench.request import Request
+
+        options = check_options.options(
+            minutes=minutes,
+            mode=mode,
+            prebuffer_blocks=prebuffer,
+            target_dropouts_per_hour=target,
+            budget=budget,
+            policy=policy,
+            conditions=_names(conditions),
+            stress=stress_kind,
+            audio=audio_name,
+        )
+        device_choice, dtype_choice = _choose(device, dtype)
+        request = Request(
+            schemes=tuple(schemes or ("block-causal",)),
+            model=model,
+            context_frames=context_frames,
+            block_frames=block_frames,
+            steps=steps,
+            sampler=sampler,
+            guidance_scale=guidance,
+            lmm_models=_names(lmm_model),
+            lmm_context_frames=lmm_context_frames,
+            lmm_block_frames=lmm_block_frames,
+            lmm_levels=lmm_levels,
+            dtype=dtype_choice.value,
+            device=device_choice.value,
+            attention=attention,
+            is_graphed=graph,
+            checkpoint=checkpoint,
+            seed=seed,
+        )
+        subjects.validate(request)
+        asked = check_session.CheckAsked(
+            request=request,
+            options=options,
+            device=device_choice,
+            dtype=dtype_choice,
+            input_name=input_file.name if input_file else "built-in phrase",
+            input_samples=_samples(input_file, request),
+            command=_command(sys.argv[1:]),
+        )
+        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+        folder = out or Path("runs") / f"check-{now}"
+        with claimed(folder):
+            record = _check_and_write(asked, folder, console)
+    if as_json:
+        from lmdm_bench.record import to_json
+
+        sys.stdout.write(to_json(record))
+    if record.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
+    from lmdm_bench.verdict import exit_code, judge_check
+
+    raise typer.Exit(exit_code(judge_check(record), is_strict=strict))
+
+
+@app.command()
+def replay(
+    record_path: Annotated[
+        Path, typer.Argument(metavar="RECORD", help="A check's check.json, or a run's record.json.")
+    ],
+    prebuffer: Annotated[str, typer.Option(help="Blocks held, with commas.")] = "1,2,3,6",
+    policy: Annotated[str, typer.Option(help="zero-pad, stall or skip.")] = "zero-pad",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Play a measured run again, with another prebuffer or another way to treat late blocks."""
+    console = Console(highlight=False)
+    with _one_sentence():
+        from lmdm_bench.replay_table import replay_table, replayed, traces_of
+
+        prebuffers = _numbers("prebuffer", prebuffer)
+        found = replayed(traces_of(record_path), prebuffers, policy)
+        if as_json:
+            _print_json([dataclasses.asdict(one) for one in found])
+        else:
+            console.print(replay_table(found))
+
+
+@app.command()
+def predict(
+    scheme: Annotated[str, typer.Option(help="Schemes to predict, with commas.")] = (
+        "outpaint,encoder-decoder,block-causal,lmm-encoder-decoder,lmm-frame-wise"
+    ),
+    gpu: Annotated[str, typer.Option(help="A GPU's name; else this machine.")] = "",
+    power_watts: Annotated[
+        float | None, typer.Option(help="A laptop GPU's power limit; else its whole range.")
+    ] = None,
+    is_all: Annotated[
+        bool, typer.Option("--all", help="This machine and every GPU in the table.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
+    context_frames: Annotated[int, typer.Option(help="Clean frames heard.")] = 192,
+    block_frames: Annotated[int, typer.Option(help="Frames made at a time.")] = 48,
+    steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
+    lmm_model: Annotated[
+        str, typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small.")
+    ] = "",
+    dtype: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16; auto: what each machine is best at.")
+    ] = "auto",
+    records: Annotated[
+        Path, typer.Option(help="Folder of your own runs, to be believed before all else.")
+    ] = Path("runs"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the map of verdicts as a figure.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What to expect of machines that were not measured: intervals, and how they are known."""
+    console = Console(stderr=as_json, highlight=False)
+    with _one_sentence():
+        from lmdm_bench import predict_request, session, subjects
+        from lmdm_bench.machine import describe_machine
+        from lmdm_bench.predict_terminal import predict_table
+        from lmdm_bench.predict_words import predict_words
+        from lmdm_bench.request import Request
+
+        device_choice, dtype_choice = _choose("auto", dtype)
+        request = Request(
+            schemes=_names(scheme),
+            model=model,
+            context_frames=context_frames,
+            block_frames=block_frames,
+            steps=steps,
+            sampler="pingpong",
+            guidance_scale=guidance,
+            lmm_models=_names(lmm_model),
+            lmm_context_frames=None,
+            lmm_block_frames=None,
+            lmm_levels=None,
+            dtype=dtype_choice.value,
+            device=device_choice.value,
+            attention="range",
+            is_graphed=False,
+            checkpoint=None,
+            seed=0,
+        )
+        subjects.validate(request)
+        paths, complaints = predict_request.own_records(records)
+        for words in complaints:
+            console.print(f"left out: {words}")
+        found = predict_request.predict_rows(
+            request,
+            describe_machine(request.device),
+            gpu=gpu or None,
+            power_watts=power_watts,
+            is_all=is_all,
+            dtype=None if dtype == "auto" else dtype_choice.value,
+            records=paths,
+            measure_ceiling=session.ceiling_for,
+        )
+        if as_json:
+            _print_json([dataclasses.asdict(one) for one in found])
+        else:
+            console.print(predict_table(found))
+            console.print(Text(predict_words(found)))
+        if out is not None:
+            from lmdm_bench.canvas import save_png
+            from lmdm_bench.verdict_map_figure import verdict_map
+
+            out.mkdir(parents=True, exist_ok=True)
+            save_png(verdict_map(found), out / "verdict_map.png")
+            console.print(f"wrote verdict_map.png to {out}")
 
 
 @app.command()
@@ -359,7 +605,7 @@ def kernels(
 @app.command()
 def report(
     records: Annotated[
-        list[Path], typer.Argument(help="record.json, claims.json or kernels.json files.")
+        list[Path], typer.Argument(help="check.json, record.json, claims.json or kernels.json.")
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reports; else beside each record.")
@@ -367,6 +613,8 @@ def report(
 ) -> None:
     """Render records again: the report as Markdown and HTML, and its figures."""
     from lmdm_bench.any_record import load_any
+    from lmdm_bench.check_record import CheckRecord
+    from lmdm_bench.check_render import write_check_report
     from lmdm_bench.claims_record import ClaimsRecord
     from lmdm_bench.claims_render import write_claims_report
     from lmdm_bench.kernels_record import KernelsRecord
@@ -379,7 +627,10 @@ def report(
         for path, record in loaded:
             folder = _report_folder(path, out, is_alone=len(loaded) == 1)
             folder.mkdir(parents=True, exist_ok=True)
-            if isinstance(record, ClaimsRecord):
+            if isinstance(record, CheckRecord):
+                written = write_check_report(record, folder)
+                _show_check(record, console)
+            elif isinstance(record, ClaimsRecord):
                 written = write_claims_report(record, folder)
                 _show_claims(record, console)
             elif isinstance(record, KernelsRecord):
@@ -410,6 +661,30 @@ def _show_kernels(record: "KernelsRecord", console: Console) -> None:
 
     console.print(kernels_table(record))
     console.print(Text(kernels_answer(record)))
+
+
+def _check_and_write(asked: "CheckAsked", folder: Path, console: Console) -> "CheckRecord":
+    from lmdm_bench.check_progress import told_on
+    from lmdm_bench.check_render import write_check_report
+    from lmdm_bench.check_session import run_check
+    from lmdm_bench.interrupts import ignored_interrupts
+    from lmdm_bench.out_folder import CHECK_NAME
+
+    _warn_if_busy(console)
+    console.print(f"{asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
+    with told_on(console) as watching:
+        record = run_check(asked, folder / CHECK_NAME, watching)
+    with ignored_interrupts():
+        write_check_report(record, folder)
+        _show_check(record, console)
+        console.print(f"record, report and figures: {folder}")
+    return record
+
+
+def _show_check(record: "CheckRecord", console: Console) -> None:
+    from lmdm_bench.check_terminal import check_table
+
+    console.print(check_table(record))
 
 
 def _compare_and_write(asked: "KernelsAsked", folder: Path, console: Console) -> "KernelsRecord":
@@ -533,7 +808,7 @@ def _report_folder(path: Path, out: Path | None, is_alone: bool) -> Path:
     if out is None:
         return path.parent
     # Every run calls its record record.json: several are told apart by their folders.
-    is_common = path.stem in ("record", "claims", "kernels")
+    is_common = path.stem in ("record", "claims", "kernels", "check")
     return out if is_alone else out / (path.parent.name if is_common else path.stem)
 
 
@@ -558,7 +833,7 @@ def _command(arguments: list[str]) -> str:
     return shlex.join(["lmdm-bench", *shown])
 
 
-def _print_json(data: dict[str, Any]) -> None:
+def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
     sys.stdout.write(json.dumps(data, indent=1) + "\n")
 
 

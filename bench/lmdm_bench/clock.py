@@ -16,8 +16,10 @@ class Stopwatch:
     what that costs is part of the figures (on a CPU, nothing).
     """
 
-    def __init__(self, synchronise: Synchronise) -> None:
+    def __init__(self, synchronise: Synchronise, now_ms: Callable[[], float] | None = None) -> None:
+        """``now_ms`` is the clock to read; None: the process's finest."""
         self._synchronise = synchronise
+        self._read_ms = _now_ms if now_ms is None else now_ms
         self.stages_ms: dict[str, list[float]] = {}
         self.total_ms = 0.0
 
@@ -37,7 +39,11 @@ class Stopwatch:
 
     def _now(self) -> float:
         self._synchronise()
-        return time.perf_counter_ns() * MS_PER_NS
+        return self._read_ms()
+
+
+def _now_ms() -> float:
+    return time.perf_counter_ns() * MS_PER_NS
 
 
 def synchroniser(device: str) -> Synchronise:

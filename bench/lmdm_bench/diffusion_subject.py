@@ -35,6 +35,9 @@ CHECK_BLOCKS = 2
 
 MS_PER_SECOND = 1e3
 
+# Input audio in a paced run is noise at this level, 1 full scale.
+INPUT_LEVEL = 0.1
+
 
 @dataclass(frozen=True)
 class _Scheme:
@@ -272,6 +275,9 @@ class DiffusionSubject:
         self._context = context
         self._conditioning = conditioning
         self._generator = torch.Generator(context.device).manual_seed(seed)
+        # Of its own, so that what is heard does not change the noise of what is made.
+        self._input_generator = torch.Generator(context.device).manual_seed(seed)
+        self._seed = seed
         self._state: Any = None
 
     @torch.inference_mode()
@@ -300,6 +306,25 @@ class DiffusionSubject:
         with watch.stage("codec_decode"):
             samples = self._codec.decode(block.to(_dtype_of(self._codec)))
             return np.asarray(samples[0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def change_prompt(self, number: int) -> None:
+        """Another random prompt from the next block on; what is cached keeps the older one."""
+        generator = torch.Generator().manual_seed(self._seed + number)
+        old = self._conditioning
+        text = torch.randn(old.text.shape, generator=generator, dtype=old.text.dtype)
+        prompt = lmdm_ref.Conditioning(text.to(old.text.device), old.seconds)
+        keep = lmdm_ref.PromptPolicy.KEEP
+        self._state = self._stream.change_prompt(self._state, prompt, keep)
+
+    @torch.inference_mode()
+    def hear_input(self) -> None:
+        """A block of input audio, encoded by the codec: the stream takes it as the newest block."""
+        assert self._codec is not None, "a model without codec takes no samples"
+        shape = (1, 2, self._stream.geometry.block_samples)
+        noise = torch.randn(shape, generator=self._input_generator, device=self._context.device)
+        block = self._codec.encode((INPUT_LEVEL * noise).to(_dtype_of(self._codec))).float()
+        self._state = self._stream.commit(block, self._state)
 
     def attention_alone(self) -> Callable[[], object] | None:
         """The self-attention of all layers in all steps of a block, to be timed by itself and run

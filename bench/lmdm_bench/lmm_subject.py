@@ -278,6 +278,9 @@ class LMMSubject:
         self._context = context
         self._conditioning = conditioning
         self._generator = torch.Generator(context.device).manual_seed(seed)
+        # Of its own, so that what is heard does not change the noise of what is made.
+        self._input_generator = torch.Generator(context.device).manual_seed(seed)
+        self._seed = seed
         self._state: Any = None
 
     @torch.inference_mode()
@@ -302,6 +305,30 @@ class LMMSubject:
         # Tokens are always whole numbers: what went wrong on the way to them shows in the keys.
         if not self._state.depth.is_finite():
             raise FloatingPointError("the block's last frame has keys that are not finite")
+
+    @torch.inference_mode()
+    def change_prompt(self, number: int) -> None:
+        """Another random style from the next block on; what was heard keeps the older one."""
+        style = getattr(self._conditioning, "style", self._conditioning)
+        generator = torch.Generator().manual_seed(self._seed + number)
+        codes = torch.randint(self._stream.codebook_size, style.shape, generator=generator)
+        other = codes.to(style.device)
+        if style is not self._conditioning:
+            other = replace(self._conditioning, style=other)
+        self._state = self._stream.change_prompt(self._state, other)
+
+    @torch.inference_mode()
+    def hear_input(self) -> None:
+        """A block of input as tokens, since the suite has no codec that would make them."""
+        geometry = self._stream.geometry
+        shape = (self.workload.batch, geometry.block_frames, geometry.num_levels)
+        block = torch.randint(
+            self._stream.codebook_size,
+            shape,
+            generator=self._input_generator,
+            device=self._context.device,
+        )
+        self._state = self._stream.commit(block, self._state)
 
     def attention_alone(self) -> None:
         """Not measured: a token's attention is one row's."""

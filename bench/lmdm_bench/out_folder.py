@@ -12,6 +12,7 @@ from lmdm_bench.errors import InputError
 RECORD_NAME = "record.json"
 CLAIMS_NAME = "claims.json"
 KERNELS_NAME = "kernels.json"
+CHECK_NAME = "check.json"
 LAUNCHES_NAME = "launches.json"
 _CLAIM_NAME = ".claimed-by"
 
@@ -25,7 +26,7 @@ def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
     meanwhile are removed again (but not a record), and so are folders that were made for it if they
     stay empty.
     """
-    names = (RECORD_NAME, CLAIMS_NAME, KERNELS_NAME, LAUNCHES_NAME)
+    names = (RECORD_NAME, CLAIMS_NAME, KERNELS_NAME, CHECK_NAME, LAUNCHES_NAME)
     records = [folder / name for name in names]
     if not is_resumed and any(record.exists() for record in records):
         raise InputError(f"{folder} already holds a record; name another folder with --out")
@@ -35,7 +36,7 @@ def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
         _claim(claim)
         before = set(folder.iterdir())
         # Written as their runs go on, so they are whole whenever those end.
-        kept = {folder / CLAIMS_NAME, folder / KERNELS_NAME, folder / LAUNCHES_NAME}
+        kept = {folder / name for name in names if name != RECORD_NAME}
         try:
             yield folder
         except BaseException:

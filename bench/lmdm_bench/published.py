@@ -1,10 +1,10 @@
 """What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
 
-Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to three
-tables in the README, of runs, of claims and of kernels; each ``reports/peer/*.json`` to a table of
-the peer's figures there. With ``--write`` that is done; without, a difference is shown and fails.
-The pages' figures have to be there, but their bytes are not compared: they vary with the drawing
-library.
+Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to four
+tables in the README, of checks, runs, claims and kernels; each ``reports/peer/*.json`` to a table
+of the peer's figures there. With ``--write`` that is done; without, a difference is shown and
+fails. The pages' figures have to be there, but their bytes are not compared: they vary with the
+drawing library.
 """
 
 import argparse
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lmdm_bench import claims_render, figures, kernels_render, peer, render
+from lmdm_bench import check_render, claims_render, figures, kernels_render, peer, render
 from lmdm_bench import format as shown
 from lmdm_bench.any_record import AnyRecord, load_any
+from lmdm_bench.check_figures import CHECK_FIGURES
+from lmdm_bench.check_record import CheckRecord
 from lmdm_bench.claims import judge
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import ClaimsRecord
@@ -25,16 +27,20 @@ from lmdm_bench.claims_words import VERDICT_SIGNS, key_finding, told_with_interv
 from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import KernelsRecord
 from lmdm_bench.record import Record, RecordError, parse, read_text, write_whole
+from lmdm_bench.verdict import judge_check
 
 NOTHING = "Nothing has been measured yet."
 HEADER = ("scheme", "model", "machine", "dtype", *render.RESULTS_HEADER, "report")
 
 CLAIMS_HEADER = ("", "claim", "verdict", "decided by", "machine", "dtype", "report")
 
+CHECK_HEADER = ("scheme", *check_render.RESULTS_HEADER, "machine", "dtype", "report")
+
 GOALS_HEADER = (*kernels_render.GOALS_HEADER, "machine", "dtype", "report")
 
 _NUM_TEXTS = 4
 _NUM_CLAIMS_TEXTS = len(CLAIMS_HEADER)
+_NUM_CHECK_TEXTS = 2
 _NUM_PEER_TEXTS = 2
 _PAGE_MARK = "<!-- Rendered from data/"
 
@@ -53,11 +59,15 @@ class Published:
     @property
     def figures(self) -> tuple[str, ...]:
         """The names of its figures."""
+        if isinstance(self.record, CheckRecord):
+            return tuple(CHECK_FIGURES)
         if isinstance(self.record, KernelsRecord):
             return tuple(KERNELS_FIGURES)
         return tuple(CLAIMS_FIGURES if isinstance(self.record, ClaimsRecord) else figures.FIGURES)
 
     def pngs(self) -> dict[str, bytes]:
+        if isinstance(self.record, CheckRecord):
+            return check_render.check_pngs(self.record)
         if isinstance(self.record, KernelsRecord):
             return kernels_render.kernels_pngs(self.record)
         if isinstance(self.record, ClaimsRecord):
@@ -66,6 +76,8 @@ class Published:
 
     def markdown(self) -> str:
         folder = f"figures/{self.stem}"
+        if isinstance(self.record, CheckRecord):
+            return check_render.check_markdown(self.record, folder)
         if isinstance(self.record, KernelsRecord):
             return kernels_render.kernels_markdown(self.record, folder)
         if isinstance(self.record, ClaimsRecord):
@@ -128,6 +140,19 @@ def results(published: Sequence[Published]) -> str:
         for row in _rows(one.stem, one.record)
     ]
     return "\n".join(render.markdown_rows(HEADER, rows, _NUM_TEXTS)) if rows else NOTHING
+
+
+def checks(published: Sequence[Published]) -> str:
+    """The README's table: a row for each stream of each check."""
+    rows = [
+        row
+        for one in published
+        if isinstance(one.record, CheckRecord)
+        for row in _check_rows(one.stem, one.record)
+    ]
+    return (
+        "\n".join(render.markdown_rows(CHECK_HEADER, rows, _NUM_CHECK_TEXTS)) if rows else NOTHING
+    )
 
 
 def verdicts(published: Sequence[Published]) -> str:
@@ -220,6 +245,7 @@ def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]
     texts = [(root / "reports" / f"{one.stem}.md", page(one)) for one in published]
     path = root / "README.md"
     places = [
+        Place("check", checks(published)),
         Place("results", results(published)),
         Place("claims", verdicts(published)),
         Place("kernels", comparisons(published)),
@@ -239,6 +265,18 @@ def _orphans(root: Path, stems: set[str]) -> list[str]:
 
 def _link(stem: str, created: str) -> str:
     return f"[{created[:10]}](reports/{quote(stem)}.md)"
+
+
+def _check_rows(stem: str, record: CheckRecord) -> list[tuple[str, ...]]:
+    names = shown.names([cell.workload for cell in record.check_cells])
+    link = _link(stem, record.created)
+    rows = []
+    judged = zip(names, record.check_cells, judge_check(record), strict=True)
+    for name, cell, judgement in judged:
+        told = check_render.results_cells(record, cell, judgement)
+        words = (name, *told, record.machine.name, cell.workload.dtype)
+        rows.append((*map(render.escaped, words), link))
+    return rows
 
 
 def _claims_rows(stem: str, record: ClaimsRecord) -> list[tuple[str, ...]]:

@@ -125,7 +125,7 @@ def run_streams(
         while waiting := [lane for lane in lanes if lane.is_running and not lane.is_warm]:
             for lane in waiting:
                 _warm_up(lane, device, baseline_bytes, progress)
-        with _frozen_garbage():
+        with frozen_garbage():
             progress.say("measuring")
             for _ in range(num_blocks):
                 for lane in shuffle.sample(lanes, len(lanes)):
@@ -151,10 +151,7 @@ def _check(lane: _Lane) -> None:
     lane.check = lane.subject.check()
     if not lane.check.is_within_budget:
         lane.status = "INCORRECT"
-        lane.reason = (
-            f"error {lane.check.error:.2g} against its oracle ({lane.check.oracle}) "
-            f"is over the budget of {lane.check.budget:.2g}; nothing was timed"
-        )
+        lane.reason = why_incorrect(lane.check)
 
 
 def _warm_up(lane: _Lane, device: str, baseline_bytes: int, progress: Progress) -> None:
@@ -226,6 +223,14 @@ def _failures(lane: _Lane) -> Iterator[None]:
         lane.status, lane.reason = status_of(error)
 
 
+def why_incorrect(check: Check) -> str:
+    """What a cell says whose check did not hold."""
+    return (
+        f"error {check.error:.2g} against its oracle ({check.oracle}) "
+        f"is over the budget of {check.budget:.2g}; nothing was timed"
+    )
+
+
 def status_of(error: Exception) -> tuple[Status, str]:
     """How a cell ends that raised this, and why, in one line."""
     words = (str(error).strip() or "no message").splitlines()[0]
@@ -244,7 +249,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def _frozen_garbage() -> Iterator[None]:
+def frozen_garbage() -> Iterator[None]:
     """What is alive now is left out of later collections, which would else fall into blocks."""
     gc.collect()
     gc.freeze()

@@ -7,11 +7,34 @@ from types import SimpleNamespace
 
 import pytest
 
+from fake_sensors import FakeNvml, NVMLError
+from lmdm_bench import abilities as abilities_module
+from lmdm_bench import audio_backend
 from lmdm_bench.abilities import _triton, abilities
 from lmdm_bench.machine import describe_machine
 from lmdm_bench.record import Gpu
 
 GPU = Gpu("NVIDIA RTX 4070 Laptop GPU", "8.9", 8 << 30, 36, "580.1", 75.0)
+
+
+NO_SOUND = {
+    "jack": "no JACK server is running",
+    "jack-dummy": "",
+    "portaudio": "PortAudio finds no sound card",
+    "silent": "",
+}
+
+
+@pytest.fixture(autouse=True)
+def sound(monkeypatch):
+    """Sets what the sound system answers; without a sound card at first."""
+
+    def set_to(**changes):
+        answer = NO_SOUND | changes
+        monkeypatch.setattr(audio_backend, "available_backends", lambda: answer)
+
+    set_to()
+    return set_to
 
 
 def made(**fields):
@@ -62,6 +85,48 @@ def test_triton_needs_to_be_installed_and_to_have_a_gpu(
         importlib.util, "find_spec", lambda name: object() if is_installed else None
     )
     assert _triton(no_gpu) == ("Triton kernels", is_possible, reason)
+
+
+def test_telemetry_says_what_it_reads_and_what_not():
+    name = "clocks, power and energy"
+    found = ability(made(gpus=(), unavailable={"gpus": "no CUDA in this torch"}), name)
+    assert found.reason.endswith("no GPU clock, GPU power, GPU energy: no CUDA in this torch")
+    assert found.is_possible == found.reason.startswith("CPU clock; ")
+
+
+def test_telemetry_of_a_gpu_names_what_its_driver_withholds(monkeypatch):
+    nvml = FakeNvml(nvmlDeviceGetTotalEnergyConsumption=NVMLError("Not Supported"))
+    monkeypatch.setattr(abilities_module, "nvml_device", lambda index: (nvml, "handle"))
+    found = ability(made(gpus=(GPU,), unavailable={}), "clocks, power and energy")
+    assert found.is_possible
+    assert "GPU clock, GPU power; no " in found.reason
+    assert found.reason.endswith("no GPU energy: NVML: Not Supported")
+
+
+def test_telemetry_of_a_gpu_without_its_library_has_the_reason(monkeypatch):
+    def fail(index):
+        raise LookupError("NVML: library not found")
+
+    monkeypatch.setattr(abilities_module, "nvml_device", fail)
+    found = ability(made(gpus=(GPU,), unavailable={}), "clocks, power and energy")
+    assert found.reason.endswith("GPU energy: NVML: library not found")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_possible", "reason"),
+    [
+        (
+            {},
+            False,
+            "jack: no JACK server is running; portaudio: PortAudio finds no sound card",
+        ),
+        ({"portaudio": ""}, True, "through portaudio"),
+        ({"jack": "", "portaudio": ""}, True, "through jack and portaudio"),
+    ],
+)
+def test_a_sound_card_is_one_that_a_back_end_reaches(sound, changes, is_possible, reason):
+    sound(**changes)
+    assert ability(describe_machine(), "sound card")[1:] == (is_possible, reason)
 
 
 def test_room_for_records_is_that_of_the_folder_they_go_to(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,19 @@ import typer.main
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
+import check_records
 import claims_records
 import kernels_records
 import records
-from lmdm_bench import cli, session, sweep_run
+from lmdm_bench import check_session, cli, session, sweep_run
+from lmdm_bench.check_figures import CHECK_FIGURES
+from lmdm_bench.check_record import check_from_json, load_check, save_check
 from lmdm_bench.claims_record import MemoryProbe, load_claims, save_claims
 from lmdm_bench.kernels_record import load_kernels, save_kernels
+from lmdm_bench.machine import describe_machine
 from lmdm_bench.out_folder import claimed
 from lmdm_bench.record import from_json, load, save, to_json
+from lmdm_bench.verdict import exit_code, judge_check
 
 TINY = ["run", "--model", "tiny", "--context-frames", "12", "--block-frames", "3", "--steps", "2"]
 FILES = {
@@ -79,6 +85,7 @@ def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmdm_bench.render.write_report", lambda record, folder: [])
     monkeypatch.setattr("lmdm_bench.claims_render.write_claims_report", lambda record, folder: [])
     monkeypatch.setattr("lmdm_bench.kernels_render.write_kernels_report", lambda record, folder: [])
+    monkeypatch.setattr("lmdm_bench.check_render.write_check_report", lambda record, folder: [])
 
 
 def test_a_run_leaves_record_report_figures_and_audio(tmp_path: Path) -> None:
@@ -624,6 +631,193 @@ def test_doctor_names_the_machine_and_has_a_reason_for_everything() -> None:
     assert all(one["reason"] for one in told["abilities"])
 
 
+# --- predict ---------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_an_interval_with_its_tier(tmp_path: Path) -> None:
+    result = call("predict", "--gpu", "rtx 4060 laptop", "--power-watts", "80")
+    assert result.exit_code == 0, result.output
+    assert "GeForce RTX 4060 Mobile at 80 W" in result.output
+    assert "from specification only" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+    scheme = ["--scheme", "block-causal"]
+    result = call("predict", *scheme, "--all", "--json", "--out", tmp_path / "map")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert len(found) > 58
+    assert all(one["tier"] and one["workload"]["scheme"] == "block-causal" for one in found)
+    assert (tmp_path / "map" / "verdict_map.png").exists()
+
+
+def test_your_own_runs_are_believed_first(tmp_path: Path) -> None:
+    record = dataclasses.replace(records.all_ok(), machine=describe_machine())
+    (tmp_path / "one").mkdir()
+    (tmp_path / "broken").mkdir()
+    save(record, tmp_path / "one" / "record.json")
+    (tmp_path / "broken" / "record.json").write_text("{")
+    schemes = ["--scheme", "block-causal", "--records", tmp_path]
+    result = call("predict", *schemes, "--dtype", "bf16", "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    (own,) = (one for one in record.cells if one.workload.scheme == "block-causal")
+    assert own.summary is not None
+    assert found["tier"] == "measured here"
+    assert found["rtf"]["value"] == pytest.approx(own.summary.rtf.value, rel=1e-5)
+    assert "left out: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpu", "RTX 9999"], "RTX 9999"),
+        (["--power-watts", "80"], "name it with --gpu"),
+        (["--gpu", "RTX 4090", "--all"], "give one of them"),
+        (["--gpu", "RTX 4060 Mobile", "--power-watts", "900"], "W"),
+        (["--scheme", "karaoke"], "unknown scheme 'karaoke'"),
+        (["--steps", "0"], "step"),
+        (["--dtype", "int8"], "unknown dtype 'int8'"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(arguments: list[str], words: str) -> None:
+    result = call("predict", *arguments)
+    assert result.exit_code == BAD_INPUT, result.output
+    assert words in result.stderr and "Traceback" not in result.output
+
+
+# --- check and replay ------------------------------------------------------------------------
+
+
+CHECK = ["check", "--model", "tiny", "--context-frames", "96", "--block-frames", "24"]
+CHECK += ["--minutes", "0.02", "--dtype", "fp32"]
+
+
+@pytest.fixture
+def _known_harness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No seconds for what ``test_no_work.py`` measures."""
+    harness = check_records.likely().harness
+    monkeypatch.setattr(check_session, "measure_harness", lambda watching: (harness, False))
+
+
+@pytest.mark.usefixtures("_known_harness")
+def test_a_check_leaves_record_report_figures_and_its_verdict_as_exit_code(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = call(*CHECK, "--steps", "2", "--out", out)
+    record = load_check(out / "check.json")
+    assert result.exit_code == exit_code(judge_check(record), is_strict=False), result.output
+    (judgement,) = judge_check(record)
+    assert judgement.verdict in result.output and "block-causal" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+    assert {"check.json", "check.md", "check.html"} < {one.name for one in out.iterdir()}
+    assert {f"{name}.png" for name in CHECK_FIGURES} < {one.name for one in out.iterdir()}
+    assert record.settings.command.startswith("lmdm-bench")
+
+    again = tmp_path / "again"
+    result = call("report", out / "check.json", "--out", again)
+    assert result.exit_code == 0, result.output
+    for name in ("check.md", "check.html"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+
+    result = call("replay", out / "check.json", "--prebuffer", "1,3", "--policy", "stall")
+    assert result.exit_code == 0, result.output
+    assert "prebuffer" in result.output and "stall" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("_known_harness")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["karaoke"], "unknown scheme 'karaoke'"),
+        (["block-causal", "block-causal"], "named twice"),
+        (["--minutes", "0"], "minutes must be more than 0"),
+        (["--prebuffer", "0"], "prebuffer must be 1 to 1000"),
+        (["--budget", "control=soon"], "a budget looks like control=1s"),
+        (["--target-dropouts-per-hour", "0"], "no run can prove"),
+        (["--mode", "live"], "unknown mode 'live'"),
+        (["--audio", "jack"], "needs --mode device"),
+        (["--stress", "gpu"], "unknown stress 'gpu'"),
+        (["--policy", "skip"], "policy skip is only replayed"),
+        (["--conditions", "weather"], "unknown conditions 'weather'"),
+        (["--attention", "triton"], "cannot run on a CPU"),
+        (["--graph"], "captures CUDA graphs"),
+    ],
+)
+def test_a_check_that_cannot_be_is_refused_in_one_sentence(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    out = tmp_path / "out"
+    assert words in refused_words(out, call(*CHECK, "--out", out, *arguments))
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        (check_records.likely, 0),
+        (check_records.with_stalls, 1),
+        (check_records.too_slow, 2),
+        (check_records.short, 3),
+    ],
+)
+@pytest.mark.usefixtures("_unrendered")
+def test_the_verdict_is_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record, code: int
+) -> None:
+    monkeypatch.setattr(check_session, "run_check", lambda *_: record())
+    arguments = [*CHECK, "--out", tmp_path / "out"]
+    result = call(*arguments, "--json")
+    assert result.exit_code == code, result.output
+    assert check_from_json(result.stdout) == record()
+    strict = call(*CHECK, "--out", tmp_path / "strict", "--strict")
+    assert strict.exit_code == (3 if code == 0 else code)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_ends_a_check_with_what_it_has(tmp_path: Path, signals: int) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from lmdm_bench.cli import main\nmain()"]
+    arguments = [*CHECK, "--minutes", "5", "--out", str(out)]
+    with subprocess.Popen(
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("playing"):
+                time.sleep(1.0)
+                for _ in range(signals):
+                    process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert process.returncode == 130, "".join(said)
+    record = load_check(out / "check.json")
+    assert record.is_interrupted and record.check_cells[0].blocks
+    assert (out / "check.html").exists()
+    assert not list(out.glob(".*"))
+
+
+def test_a_record_that_cannot_be_replayed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claims.json"
+    save_claims(claims_records.agreeing(), path)
+    for arguments, words in (
+        ([path], "no blocks in a row"),
+        ([tmp_path / "none.json"], "cannot read the record"),
+    ):
+        result = call("replay", *arguments)
+        assert result.exit_code == BAD_INPUT and words in result.stderr
+    check = tmp_path / "check.json"
+    save_check(check_records.likely(), check)
+    for arguments, words in (
+        (["--prebuffer", "0"], "prebuffer"),
+        (["--prebuffer", "two"], "whole numbers"),
+        (["--policy", "wait"], "policy"),
+    ):
+        result = call("replay", check, *arguments)
+        assert result.exit_code == BAD_INPUT and words in result.stderr
+    result = call("replay", check, "--json")
+    assert json.loads(result.stdout)[0]["rows"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
@@ -650,6 +844,37 @@ def test_commands_and_options_are_the_written_list() -> None:
         for name, command in group.commands.items()
     }
     assert options == {
+        "check": [
+            "--attention",
+            "--audio",
+            "--block-frames",
+            "--budget",
+            "--checkpoint",
+            "--conditions",
+            "--context-frames",
+            "--device",
+            "--dtype",
+            "--graph",
+            "--guidance",
+            "--input",
+            "--json",
+            "--lmm-block-frames",
+            "--lmm-context-frames",
+            "--lmm-levels",
+            "--lmm-model",
+            "--minutes",
+            "--mode",
+            "--model",
+            "--out",
+            "--policy",
+            "--prebuffer",
+            "--sampler",
+            "--seed",
+            "--steps",
+            "--stress",
+            "--strict",
+            "--target-dropouts-per-hour",
+        ],
         "claims": [
             "--attention",
             "--budget-minutes",
@@ -680,6 +905,23 @@ def test_commands_and_options_are_the_written_list() -> None:
             "--tune",
             "--window",
         ],
+        "predict": [
+            "--all",
+            "--block-frames",
+            "--context-frames",
+            "--dtype",
+            "--gpu",
+            "--guidance",
+            "--json",
+            "--lmm-model",
+            "--model",
+            "--out",
+            "--power-watts",
+            "--records",
+            "--scheme",
+            "--steps",
+        ],
+        "replay": ["--json", "--policy", "--prebuffer"],
         "report": ["--out"],
         "run": [
             "--attention",

@@ -115,6 +115,35 @@ def test_each_stage_is_under_the_watch_once_and_each_step_too(
     assert samples.dtype == np.float32
 
 
+@pytest.mark.parametrize("change", ["change_prompt", "hear_input"])
+@pytest.mark.parametrize("scheme", DIFFUSION_SCHEMES)
+def test_a_condition_changes_what_comes_after_it_alone(scheme: str, change: str) -> None:
+    plain, told = subject(REQUEST, scheme), subject(REQUEST, scheme)
+    made: list[list[np.ndarray]] = [[], []]
+    for one in (plain, told):
+        one.prefill()
+    for index in range(3):
+        if index == 1:
+            told.change_prompt(1) if change == "change_prompt" else told.hear_input()
+        for one, blocks in zip((plain, told), made, strict=True):
+            block = one.make_block(quiet())
+            assert block is not None
+            blocks.append(block)
+    same = [np.array_equal(*pair) for pair in zip(*made, strict=True)]
+    assert same == [True, False, False]
+
+
+def test_every_prompt_is_another_one_and_repeats_with_its_number() -> None:
+    found = []
+    for number in (1, 2, 1):
+        one = subject(REQUEST, "block-causal")
+        one.prefill()
+        one.change_prompt(number)
+        found.append(one.make_block(quiet()))
+    assert not np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
 @pytest.mark.parametrize("scheme", DIFFUSION_SCHEMES)
 def test_a_block_that_no_codec_reads_is_looked_at_for_nan(scheme: str) -> None:
     one = subject(REQUEST, scheme, has_codec=False)

@@ -201,6 +201,19 @@ def test_a_generated_block_is_not_computed_again_when_it_is_committed(
     assert rows == list(range(first, first + 6))
 
 
+@pytest.mark.parametrize("change", ["change_prompt", "hear_input"])
+@pytest.mark.parametrize("scheme", LMM_SCHEMES)
+def test_a_condition_changes_what_comes_after_it_alone(scheme: str, change: str) -> None:
+    plain, told = subject(LMM_REQUEST, scheme), subject(LMM_REQUEST, scheme)
+    first = [made_blocks(one, 1)[0] for one in (plain, told)]
+    assert torch.equal(*first)
+    told.change_prompt(1) if change == "change_prompt" else told.hear_input()
+    plain.make_block(quiet())
+    told.make_block(quiet())
+    newest = [one._state.depth.layer(0)[0] for one in (plain, told)]
+    assert not torch.equal(*newest)
+
+
 @pytest.mark.parametrize("scheme", LMM_SCHEMES)
 @pytest.mark.parametrize("part", ["embedding", "depth_decoder.layers.0.attention.norm"])
 def test_nan_on_the_way_to_the_tokens_is_a_failure(scheme: str, part: str) -> None:

@@ -1,21 +1,25 @@
 import pytest
 
+import check_records
 import claims_records
 import kernels_records
 import peer_records
 import records
 from lmdm_bench import figures, published
+from lmdm_bench.check_figures import CHECK_FIGURES
+from lmdm_bench.check_record import save_check
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import save_claims
 from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import save_kernels
 from lmdm_bench.record import save, to_json
 
-RESULTS, CLAIMS, KERNELS, PEER = (
-    published.Place(name, "stale") for name in ("results", "claims", "kernels", "peer")
+RESULTS, CHECK, CLAIMS, KERNELS, PEER = (
+    published.Place(name, "stale") for name in ("results", "check", "claims", "kernels", "peer")
 )
 README = (
     f"# A title\n\nBefore.\n\n{RESULTS.begin}\nstale\n{RESULTS.end}\n\nAfter.\n"
+    f"{CHECK.begin}\nstale\n{CHECK.end}\n"
     f"{CLAIMS.begin}\nstale\n{CLAIMS.end}\n{KERNELS.begin}\nstale\n{KERNELS.end}\n"
     f"{PEER.begin}\nstale\n{PEER.end}\n"
 )
@@ -224,4 +228,23 @@ def test_a_kernels_run_has_a_page_figures_and_a_row_for_each_goal(root, monkeypa
     assert len(rows) == 3 and "1.2 times as fast as boolean-mask" in rows[2]
     assert "range is at least as fast as the best of the others in" in told
     (root / "reports" / "figures" / "kernels_epyc_20260314" / "roofline.png").unlink()
+    assert published.main([str(root)]) == 1
+
+
+def test_a_check_has_a_page_figures_and_a_row_for_each_stream(root, monkeypatch):
+    pngs = {name: b"\x89PNG" for name in figures.FIGURES}
+    check_pngs = {name: b"\x89PNG" for name in CHECK_FIGURES}
+    monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
+    monkeypatch.setattr(published.check_render, "check_pngs", lambda record: check_pngs)
+    path = root / "reports" / "data" / "check_epyc_20260314.json"
+    save_check(check_records.failed(), path)
+    assert published.main([str(root), "--write"]) == 0
+    assert published.main([str(root)]) == 0
+    page = (root / "reports" / "check_epyc_20260314.md").read_text()
+    assert "](figures/check_epyc_20260314/service_time.png)" in page
+    told = (root / "README.md").read_text().split(CHECK.begin)[1].split(CHECK.end)[0]
+    rows = [line for line in told.splitlines() if "](reports/check_epyc_20260314.md)" in line]
+    assert len(rows) == 2 and all("INCONCLUSIVE" in row for row in rows)
+    assert len({row.count(" | ") for row in rows}) == 1
+    (root / "reports" / "figures" / "check_epyc_20260314" / "survival.png").unlink()
     assert published.main([str(root)]) == 1
