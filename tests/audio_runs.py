@@ -1,6 +1,7 @@
 """Streams played on real back ends, for the tests: a generator that sleeps instead of computing."""
 
 import functools
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from lmdm_bench.ring import Ring
 RATE_HZ = 44_100
 BLOCK_SECONDS = 0.25
 LONG_SECONDS = 20.0
+# So many run at once in the tests.
+MOST_SERVERS = 3
 BLOCK_SAMPLES = round(RATE_HZ * BLOCK_SECONDS)
 
 
@@ -63,14 +66,18 @@ def play_at_once(asked):
 
 
 @functools.cache
-def why_not(backend):
-    """Why a back end cannot be tested here; empty where it can."""
-    return available_backends()[backend]
+def why_not_jack():
+    """Why no JACK servers can be started for the tests; empty where they can."""
+    folder = jack_server_module.JACK_FOLDER
+    needed = MOST_SERVERS * jack_server_module.SERVER_BYTES
+    if folder.is_dir() and shutil.disk_usage(folder).free < needed:
+        return f"{MOST_SERVERS} JACK servers need {needed >> 20} MiB in {folder}"
+    return available_backends()["jack-dummy"]
 
 
-def skip_without(backend):
-    if why_not(backend):
-        pytest.skip(why_not(backend))
+def skip_without_jack():
+    if why_not_jack():
+        pytest.skip(why_not_jack())
 
 
 def wait_for(is_so):

@@ -33,7 +33,7 @@ class AudioProcess:
         """The ring has room for ``ring_frames`` samples of each channel or more.
 
         Raises InputError for a back end that there is not, ValueError for a policy or a size that
-        the ring cannot have.
+        the ring cannot have, UnsupportedError where there is no shared memory for it.
         """
         if backend not in BACKENDS:
             raise InputError(f"the back end {backend!r} is not one of {', '.join(BACKENDS)}")

@@ -5,15 +5,18 @@ positions are frames since the ring was made, and never wrap. Here a frame is a 
 sample of each channel. Instants are ``time.monotonic_ns``, which all processes share.
 """
 
+import os
 import time
 from dataclasses import dataclass
 from multiprocessing import shared_memory
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from lmdm_bench.check_record import Policy
+from lmdm_bench.errors import UnsupportedError
 
 Frames = npt.NDArray[np.float32]
 
@@ -27,6 +30,7 @@ State = Literal["open", "unsupported", "lost", "closed"]
 
 _NS_PER_GAP = round(GAP_STEP_MS * 1_000_000)
 _UNKNOWN = -1
+_LINUX_FOLDER = Path("/dev/shm")
 _WORD_BYTES, _SAMPLE_BYTES, _TEXT_BYTES = 8, 4, 256
 # A snapshot is taken again when a callback came in between, but not for ever: a reader that was
 # killed within its callback leaves the words as they are.
@@ -160,7 +164,7 @@ class AudioRing:
         """A ring with room for at least so many frames, the next power of two.
 
         Raises ValueError for a policy that a callback cannot have: it does not know of blocks that
-        were never made.
+        were never made; UnsupportedError where there is too little shared memory.
         """
         if policy == "skip":
             raise ValueError("a sound card's ring has the policy stall or zero-pad, not skip")
@@ -169,6 +173,12 @@ class AudioRing:
         capacity = 1 << (least_frames - 1).bit_length()
         size = _FRAMES_AT + capacity * NUM_CHANNELS * _SAMPLE_BYTES
         memory = shared_memory.SharedMemory(create=True, size=size)
+        try:
+            _take(memory)
+        except UnsupportedError:
+            memory.close()
+            memory.unlink()
+            raise
         ring = cls(memory, capacity, is_owner=True)
         ring._words[_CAPACITY] = capacity
         ring._words[_RATE] = sample_rate_hz
@@ -377,6 +387,22 @@ class AudioRing:
         self._memory.close()
         if self._is_owner:
             self._memory.unlink()
+
+
+def _take(memory: shared_memory.SharedMemory) -> None:
+    """Take all its pages now: Linux gives them at the first touch, and kills who touches too late.
+
+    Raises UnsupportedError where there are too few.
+    """
+    path = _LINUX_FOLDER / memory.name
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, memory.size)
+        except OSError as error:
+            needed = f"{memory.size / (1 << 20):.1f} MiB"
+            raise UnsupportedError(f"no {needed} of shared memory: {error.strerror}") from error
 
 
 def _put_text(place: memoryview, text: str) -> None:

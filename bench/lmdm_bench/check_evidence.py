@@ -7,6 +7,7 @@ from lmdm_bench.check_conditions import Case, falls_behind, minutes_words, pace
 from lmdm_bench.check_record import CheckCell, PacedBlock
 from lmdm_bench.check_summary import CheckSummary
 from lmdm_bench.estimates import ratio
+from lmdm_bench.periodicity import TOLD_BELOW
 from lmdm_bench.steadiness import without_first
 
 MOST_BURSTS = 6
@@ -127,7 +128,7 @@ def _period(summary: CheckSummary) -> str:
     if found is None:
         return f"{shown.NOT_AVAILABLE} (too few blocks, or all took the same)"
     p = f"p {_probability(found.p)}"
-    if found.p >= 0.05:
+    if found.p > TOLD_BELOW:
         return f"{NONE} found ({p})"
     return (
         f"{shown.number(found.blocks)} blocks, {shown.seconds(found.seconds)}: "

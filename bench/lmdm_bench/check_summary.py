@@ -129,7 +129,9 @@ def summarise_check(cell: CheckCell, settings: CheckSettings, harness: Harness) 
 
 def _harness_p99(harness: Harness) -> Estimate:
     found = quantile(harness.lateness_ms, 0.99)
-    return dataclasses.replace(found, reason=harness.reason) if harness.reason else found
+    if found.value is None and harness.reason:
+        return dataclasses.replace(found, reason=harness.reason)
+    return found
 
 
 def _modelled_dropouts(lateness: Tail, block_seconds: float) -> Estimate:

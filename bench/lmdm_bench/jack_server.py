@@ -26,9 +26,12 @@ STOP_SECONDS = 1.5
 ENVIRONMENT = {"JACK_NO_AUDIO_RESERVATION": "1", "JACK_NO_START_SERVER": "1"}
 # JACK has places for eight servers, and one that was killed keeps its place until the next of that
 # name: with ever new names there would soon be none left, for nobody.
-NAMES = tuple(f"lmdm-bench-{number}" for number in range(4))
-# Where JACK keeps its sockets and semaphores on Linux; elsewhere there is no such folder.
+NAMES = tuple(f"lmdm-bench-{number}" for number in range(6))
+# Where JACK keeps its memory, sockets and semaphores on Linux; elsewhere there is no such folder.
 JACK_FOLDER = Path("/dev/shm")
+# What it takes there with so many ports. Without the room, jackd takes all that is free, and then
+# whoever touches shared memory is killed.
+MOST_PORTS, SERVER_BYTES = 64, 48 << 20
 
 Server = subprocess.Popen[bytes]
 
@@ -58,12 +61,17 @@ def jack_server(sample_rate_hz: int) -> Iterator[str]:
 
 
 def find_jackd() -> str:
-    """Where it is. Raises UnsupportedError where it is not."""
+    """Where it is. Raises UnsupportedError where it is not, or could not run."""
     path = shutil.which("jackd")
     if path is None:
         raise UnsupportedError("jackd is not installed (Debian and Ubuntu: apt install jackd2)")
     if importlib.util.find_spec("jack") is None:
         raise UnsupportedError("JACK-Client is not installed (pip install 'lmdm-bench[audio]')")
+    free_bytes = shutil.disk_usage(JACK_FOLDER).free if JACK_FOLDER.is_dir() else SERVER_BYTES
+    if free_bytes < SERVER_BYTES:
+        raise UnsupportedError(
+            f"jackd needs {SERVER_BYTES >> 20} MiB in {JACK_FOLDER}, {free_bytes >> 20} are free"
+        )
     return path
 
 
@@ -104,7 +112,7 @@ def _start(path: str, sample_rate_hz: int, said: IO[bytes]) -> tuple[str, Server
 def _command(path: str, name: str, sample_rate_hz: int) -> list[str]:
     # -R: a callback that waits its turn behind other work comes too late. Without the right to it
     # jackd says so and goes on.
-    jackd = [path, "-R", "-n", name, "-d", "dummy"]
+    jackd = [path, "-R", "-p", str(MOST_PORTS), "-n", name, "-d", "dummy"]
     jackd += ["-r", str(sample_rate_hz), "-p", str(FRAMES_PER_CALLBACK)]
     if sys.platform == "linux":
         return [sys.executable, "-I", "-S", "-c", _ENDS_WITH_ITS_PARENT, *jackd]

@@ -159,13 +159,13 @@ def judge(rtf: Interval) -> tuple[Verdict, Leaning | None]:
 
 
 def nearest(calibrations: Sequence[Calibration], kind: Kind) -> Calibration | None:
-    """The calibration whose parts a device is likeliest to share: of its device and its way of
-    launching, if there is any, and of the most points."""
+    """The calibration whose parts a device is likeliest to share: of its way of launching and of
+    its device, if there is any, and of the most points."""
 
     def likeness(one: Calibration) -> tuple[bool, bool, int]:
         return (
-            one.kind.device == kind.device,
             one.kind.is_graphed == kind.is_graphed,
+            one.kind.device == kind.device,
             one.num_points,
         )
 

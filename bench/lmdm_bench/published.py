@@ -2,9 +2,9 @@
 
 Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to four
 tables in the README, of checks, runs, claims and kernels; each ``reports/peer/*.json`` to a table
-of the peer's figures there. With ``--write`` that is done; without, a difference is shown and
-fails. The pages' figures have to be there, but their bytes are not compared: they vary with the
-drawing library.
+of the peer's figures there, and the four traces to one of theirs. With ``--write`` that is done;
+without, a difference is shown and fails. The pages' figures have to be there, but their bytes are
+not compared: they vary with the drawing library.
 """
 
 import argparse
@@ -24,6 +24,8 @@ from lmdm_bench.claims import judge
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import ClaimsRecord
 from lmdm_bench.claims_words import VERDICT_SIGNS, key_finding, told_with_interval
+from lmdm_bench.four_traces import HEADER as HEADER_OF_TRACES
+from lmdm_bench.four_traces import trace_rows
 from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import KernelsRecord
 from lmdm_bench.record import Record, RecordError, parse, read_text, write_whole
@@ -187,6 +189,11 @@ def comparisons(published: Sequence[Published]) -> str:
     return "\n".join([*table, "", *map(render.escaped, answers)])
 
 
+def four() -> str:
+    """The README's table of the four traces that averages cannot tell apart."""
+    return "\n".join(render.markdown_rows(HEADER_OF_TRACES, trace_rows(), 1))
+
+
 def beside_peer(root: Path) -> str:
     """The README's tables of our full pass beside the peer's: one for each machine."""
     tables = [_peer_table(path) for path in sorted((root / "reports" / "peer").glob("*.json"))]
@@ -249,6 +256,7 @@ def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]
         Place("results", results(published)),
         Place("claims", verdicts(published)),
         Place("kernels", comparisons(published)),
+        Place("traces", four()),
         Place("peer", beside_peer(root)),
     ]
     return [*texts, (path, readme(path.read_text(encoding="utf-8"), places))]

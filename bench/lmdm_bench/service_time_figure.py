@@ -41,8 +41,8 @@ from lmdm_bench.check_panels import (
 from lmdm_bench.check_record import CAUSES, Cause, CheckCell, CheckRecord, CheckSettings, Telemetry
 from lmdm_bench.claims_panels import empty_panel, number_axis, say
 from lmdm_bench.dropouts import measured_dropouts
-from lmdm_bench.periodicity import dominant_period
-from lmdm_bench.steadiness import SIGNIFICANT, Steadiness, steadiness
+from lmdm_bench.periodicity import TOLD_BELOW, dominant_period
+from lmdm_bench.steadiness import Steadiness, steadiness
 
 _LEFT, _WIDTH = 0.78, 6.0
 _TIMES, _SLACK, _CLOCKS, _GAP = 1.6, 0.62, 0.62, 0.13
@@ -104,7 +104,7 @@ def _facts(settings: CheckSettings, cell: CheckCell, told: Steadiness) -> Iterat
     yield f"rtf {cold} cold, {steady} steady"
     period = dominant_period(cell.service_ms, cell.workload.block_seconds, settings.seed)
     least_ms = _LEAST_PERIOD * cell.block_ms
-    if period is not None and period.p <= SIGNIFICANT and period.amplitude_ms >= least_ms:
+    if period is not None and period.p <= TOLD_BELOW and period.amplitude_ms >= least_ms:
         every = f"{shown.number(period.blocks)} blocks ({shown.seconds(period.seconds)})"
         yield f"slows by {span_words(period.amplitude_ms)} every {every}"
 

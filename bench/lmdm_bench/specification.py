@@ -16,9 +16,11 @@ A ``Range`` has the slowest of all together, the likeliest, and the fastest: it 
 interval, since nothing says how often such a device is outside of it.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lmdm_bench.calibration_fit import Calibration
 from lmdm_bench.gpu_table import Family, GpuSpec
@@ -46,8 +48,7 @@ class Published:
         return min(1.0, self.reached / self.printed)
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """The slowest, the likeliest and the fastest of a figure: larger is faster."""
 
     slow: float
@@ -55,8 +56,7 @@ class Band:
     fast: float
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """A device's rates at the slow end, at the likeliest, and at the fast end."""
 
     slow: Rates
@@ -175,69 +175,53 @@ def launches_band(family: Family, *, is_graphed: bool, host: Calibration) -> Ban
 
 
 def gpu_rates(gpu: GpuSpec, dtype: str, host: Calibration, *, is_graphed: bool) -> Range:
-    """A GPU's rates in a dtype; ``host`` is the calibration whose parts are taken over."""
-    flops = gpu.flops_per_second(dtype)
-    bandwidth = gpu.bandwidth_gb_per_second
-    products, memory = products_band(gpu.family), memory_band(gpu.family)
-    launches = launches_band(gpu.family, is_graphed=is_graphed, host=host)
-    of_best = _transferred(_matrix_efficiency(host, dtype))
+    """A GPU's rates in a dtype; ``host`` is the calibration whose parts are taken over.
+
+    All is slow at the slow end: nothing is hidden, and no cache helps. At the fast end no unit is
+    ever idle. What a published decoding step did not hide is in its part of the bandwidth already,
+    so that the likeliest rates are a roofline.
+    """
+    flops, of_best = _band_of(gpu.flops_per_second(dtype)), _matrix_band(host, dtype)
     cache_bytes = (gpu.cache_mib or 0.0) * 2**20
-    return Range(
-        slow=_rates(
-            launches.slow,
-            flops[0] * products.slow * of_best.slow,
-            _transferred(host.attention_share).slow,
-            _transferred(host.codec_share or 1.0).slow,
-            bandwidth[0] * 1e9 * memory.slow,
-            cache=(0.0, 1.0),
-            num_units=gpu.num_units,
-            unhidden=1.0,
-        ),
-        likely=_rates(
-            launches.likely,
-            _middle(flops) * products.likely * of_best.likely,
-            host.attention_share,
-            host.codec_share or 1.0,
-            _middle(bandwidth) * 1e9 * memory.likely,
-            cache=(cache_bytes, CACHE_SPEEDUP),
-            num_units=gpu.num_units,
-            # What a published decoding step did not hide is in its part of the bandwidth.
-            unhidden=0.0,
-        ),
-        fast=_rates(
-            launches.fast,
-            flops[1] * products.fast * of_best.fast,
-            _transferred(host.attention_share).fast,
-            _transferred(host.codec_share or 1.0).fast,
-            bandwidth[1] * 1e9 * memory.fast,
-            cache=(cache_bytes, MOST_CACHE_SPEEDUP),
-            num_units=0,
-            unhidden=0.0,
-        ),
+    ends = zip(
+        launches_band(gpu.family, is_graphed=is_graphed, host=host),
+        map(math.prod, zip(flops, products_band(gpu.family), of_best, strict=True)),
+        transferred(host.attention_share),
+        transferred(host.codec_share or 1.0),
+        map(math.prod, zip(_bytes_band(gpu), memory_band(gpu.family), strict=True)),
+        (0.0, cache_bytes, cache_bytes),
+        (1.0, CACHE_SPEEDUP, MOST_CACHE_SPEEDUP),
+        (gpu.num_units, gpu.num_units, 0),
+        (1.0, 0.0, 0.0),
+        strict=True,
     )
+    return Range(*(_rates(*end) for end in ends))
 
 
 def probed_rates(ceiling: Ceiling, host: Calibration) -> Range:
     """A machine of which nothing but its ceiling was measured: the calibrated device's parts of it,
     widened."""
-    of_best = _transferred(_matrix_efficiency(host, ceiling.dtype))
-    memory = _transferred(_memory_efficiency(host, ceiling.dtype), most=None)
     launches = 1 / host.launch_seconds
-    parts = (("slow", 1.0), ("likely", host.unhidden), ("fast", 0.0))
-    slow, likely, fast = (
-        _rates(
-            {"slow": launches / WIDENED, "likely": launches, "fast": launches * WIDENED}[end],
-            ceiling.flops_per_second * getattr(of_best, end),
-            getattr(_transferred(host.attention_share), end),
-            getattr(_transferred(host.codec_share or 1.0), end),
-            ceiling.bytes_per_second * getattr(memory, end),
-            cache=(0.0, 1.0),
-            num_units=0,
-            unhidden=unhidden,
-        )
-        for end, unhidden in parts
+    of_best = _matrix_band(host, ceiling.dtype)
+    of_memory = transferred(_mean(host, ceiling.dtype, "memory_efficiency"), most=math.inf)
+    ends = zip(
+        transferred(launches, most=math.inf),
+        (ceiling.flops_per_second * part for part in of_best),
+        transferred(host.attention_share),
+        transferred(host.codec_share or 1.0),
+        (ceiling.bytes_per_second * part for part in of_memory),
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        (0, 0, 0),
+        (1.0, host.unhidden, 0.0),
+        strict=True,
     )
-    return Range(slow, likely, fast)
+    return Range(*(_rates(*end) for end in ends))
+
+
+def transferred(part: float, most: float = 1.0) -> Band:
+    """A part that was found on another device."""
+    return Band(part / WIDENED, part, min(most, part * WIDENED))
 
 
 def _rates(
@@ -246,12 +230,11 @@ def _rates(
     attention_share: float,
     codec_share: float,
     memory: float,
-    *,
-    cache: tuple[float, float],
+    cache_bytes: float,
+    cache_speedup: float,
     num_units: int,
     unhidden: float,
 ) -> Rates:
-    cache_bytes, speedup = cache
     return Rates(
         launch_seconds=1 / launches_per_second,
         matrix_flops_per_second=matrix,
@@ -259,7 +242,7 @@ def _rates(
         codec_flops_per_second=matrix * codec_share,
         memory_bytes_per_second=memory,
         cache_bytes=cache_bytes,
-        cache_bytes_per_second=memory * speedup,
+        cache_bytes_per_second=memory * cache_speedup,
         num_units=num_units,
         unhidden=unhidden,
     )
@@ -269,24 +252,21 @@ def _band(values: Sequence[float]) -> Band:
     return Band(min(values), statistics.median(values), max(values))
 
 
-def _transferred(part: float, most: float | None = 1.0) -> Band:
-    """A part that was found on another device."""
-    fast = part * WIDENED
-    return Band(part / WIDENED, part, fast if most is None else min(most, fast))
+def _band_of(span: tuple[float, float]) -> Band:
+    """Over all power limits; the likeliest is in the middle."""
+    return Band(span[0], sum(span) / 2, span[1])
 
 
-def _matrix_efficiency(host: Calibration, dtype: str) -> float:
-    """The calibrated device's, in the same dtype where it has it."""
+def _bytes_band(gpu: GpuSpec) -> Band:
+    low, high = gpu.bandwidth_gb_per_second
+    return _band_of((low * 1e9, high * 1e9))
+
+
+def _matrix_band(host: Calibration, dtype: str) -> Band:
+    return transferred(_mean(host, dtype, "matrix_efficiency"))
+
+
+def _mean(host: Calibration, dtype: str, name: str) -> float:
+    """The calibrated device's figure in this dtype, or the mean of those that it has."""
     fitted = host.of_dtype(dtype)
-    found = [fitted] if fitted else host.dtypes
-    return statistics.fmean(one.matrix_efficiency for one in found)
-
-
-def _memory_efficiency(host: Calibration, dtype: str) -> float:
-    fitted = host.of_dtype(dtype)
-    found = [fitted] if fitted else host.dtypes
-    return statistics.fmean(one.memory_efficiency for one in found)
-
-
-def _middle(span: tuple[float, float]) -> float:
-    return sum(span) / 2
+    return statistics.fmean(getattr(one, name) for one in ([fitted] if fitted else host.dtypes))

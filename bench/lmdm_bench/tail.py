@@ -22,8 +22,8 @@ CONFIDENCE = 0.95
 FARTHEST = 10
 MAX_INFERENCE_PROBABILITY = 1e-4
 
-# Below 25 clusters the interval of what is rarer than one in n held in 88 % of simulated runs
-# instead of 95 %, whatever was done about it; 200 values have at least so many.
+# With 20 clusters likelihood intervals of what is rarer than one in n held in 88 % of simulated
+# runs instead of 95 %, Bayesian ones in fewer. 200 values have 25 unless they cluster strongly.
 MIN_CLUSTERS = 25
 MIN_VALUES = 200
 # Likelihood intervals of few clusters are too narrow. With the deviance that they may reach grown

@@ -48,7 +48,7 @@ def _nothing_stays(monkeypatch):
 
 @pytest.fixture
 def _jack():
-    audio_runs.skip_without("jack-dummy")
+    audio_runs.skip_without_jack()
 
 
 def refused(backend, words, rate_hz=RATE_HZ):

@@ -1,5 +1,7 @@
 """The ring gives back what was put in, counts what was missing, and knows when it was asked."""
 
+import errno
+import os
 import pickle
 from multiprocessing import shared_memory
 
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from lmdm_bench import audio_ring
 from lmdm_bench.audio_ring import NUM_GAPS, AudioRing
+from lmdm_bench.errors import UnsupportedError
 
 RATE_HZ = 1000
 MS = 1_000_000
@@ -54,6 +57,27 @@ def test_its_room_is_the_next_power_of_two():
 def test_what_a_ring_cannot_be_is_refused(least, rate, policy, words):
     with pytest.raises(ValueError, match=words):
         AudioRing.create(least, rate, policy)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system takes pages at once")
+def test_too_little_shared_memory_is_a_sentence_and_leaves_none(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    names = []
+    make = shared_memory.SharedMemory
+
+    def remember(*arguments, **named):
+        memory = make(*arguments, **named)
+        names.append(memory.name)
+        return memory
+
+    monkeypatch.setattr(audio_ring.shared_memory, "SharedMemory", remember)
+    monkeypatch.setattr(audio_ring.os, "posix_fallocate", refuse)
+    with pytest.raises(UnsupportedError, match=r"no 8\.0 MiB of shared memory: No space left"):
+        AudioRing.create(1 << 20, RATE_HZ, "stall")
+    with pytest.raises(FileNotFoundError):
+        make(names[0])
 
 
 def test_before_playback_there_is_silence_that_nobody_counts(ring):

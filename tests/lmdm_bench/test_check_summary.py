@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import check_records
-from lmdm_bench import estimates
+from lmdm_bench import check_summary, estimates
 from lmdm_bench.check_record import Canary, Control, DeviceCount
 from lmdm_bench.check_summary import summarise_check
 from lmdm_bench.dropouts import dropouts, measured_dropouts, minutes_to_prove
@@ -103,6 +103,13 @@ def test_the_smallest_prebuffer_is_the_same_in_closed_form_and_by_replay(name):
     assert found.smallest_prebuffer_simulated == blocks
     assert not play(times, Ring(blocks, BLOCK_MS)).is_miss.any()
     assert blocks == 1 or play(times, Ring(blocks - 1, BLOCK_MS)).is_miss.any()
+
+
+@pytest.mark.parametrize("guess", [1, 3, 9])
+def test_the_replay_does_not_believe_the_closed_form(monkeypatch, guess):
+    monkeypatch.setattr(check_summary, "smallest_prebuffer", lambda times, block_ms: guess)
+    found = summary(check_records.stalls())
+    assert (found.smallest_prebuffer, found.smallest_prebuffer_simulated) == (guess, 4)
 
 
 def test_no_prebuffer_is_safe_after_a_run_that_is_too_short_to_tell():

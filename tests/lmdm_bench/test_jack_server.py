@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -26,7 +27,7 @@ def _nobody_stays():
 
 @pytest.fixture
 def _jackd():
-    audio_runs.skip_without("jack-dummy")
+    audio_runs.skip_without_jack()
 
 
 @pytest.fixture
@@ -123,6 +124,16 @@ def test_without_its_python_client_it_says_what_to_install(stand_in, monkeypatch
 
 
 @needs_scripts
+@pytest.mark.skipif(not JACK_FOLDER.is_dir(), reason="JACK keeps its memory elsewhere")
+def test_without_room_for_its_memory_it_does_not_start(stand_in, monkeypatch):
+    stand_in("time.sleep(60)")
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=9 << 20))
+    words = "jackd needs 48 MiB in /dev/shm, 9 are free"
+    with pytest.raises(UnsupportedError, match=words), jack_server(44_100):
+        pass
+
+
+@needs_scripts
 def test_one_that_ends_at_once_is_quoted(stand_in):
     stand_in("os.write(2, b'hello\\nno such driver\\n')", "os._exit(1)")
     with (
@@ -134,6 +145,7 @@ def test_one_that_ends_at_once_is_quoted(stand_in):
 
 @needs_scripts
 def test_one_that_never_answers_is_given_up_and_killed(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "NAMES", ("lmdm-nobody",))
     monkeypatch.setattr(module, "START_SECONDS", 1.0)
     monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
     pid_file = tmp_path / "pid"

@@ -205,6 +205,8 @@ def test_parts_are_taken_from_the_nearest_calibration() -> None:
     assert nearest(all_three, laptop) is gpu
     assert nearest(all_three, replace(laptop, is_graphed=True)) is graphed
     assert nearest((cpu,), laptop) is cpu
+    # A graph's launches are not what a host takes one by one.
+    assert nearest((cpu, graphed), laptop) is cpu
     assert nearest((), laptop) is None
     found = predict(asked(), gpu_target("4060 laptop"), evidence(calibrations=(gpu,)), evidence())
     assert "NVIDIA H200" in found.basis

@@ -14,14 +14,15 @@ from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import save_kernels
 from lmdm_bench.record import save, to_json
 
-RESULTS, CHECK, CLAIMS, KERNELS, PEER = (
-    published.Place(name, "stale") for name in ("results", "check", "claims", "kernels", "peer")
+RESULTS, CHECK, CLAIMS, KERNELS, PEER, TRACES = (
+    published.Place(name, "stale")
+    for name in ("results", "check", "claims", "kernels", "peer", "traces")
 )
 README = (
     f"# A title\n\nBefore.\n\n{RESULTS.begin}\nstale\n{RESULTS.end}\n\nAfter.\n"
     f"{CHECK.begin}\nstale\n{CHECK.end}\n"
     f"{CLAIMS.begin}\nstale\n{CLAIMS.end}\n{KERNELS.begin}\nstale\n{KERNELS.end}\n"
-    f"{PEER.begin}\nstale\n{PEER.end}\n"
+    f"{PEER.begin}\nstale\n{PEER.end}\n{TRACES.begin}\nstale\n{TRACES.end}\n"
 )
 
 
@@ -95,7 +96,7 @@ def test_the_rest_of_the_readme_is_left_alone(written):
 
 
 def test_the_readme_has_a_row_for_each_scheme_on_each_machine(written):
-    text = (written / "README.md").read_text()
+    text = (written / "README.md").read_text().split(RESULTS.end)[0]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 3 + 3
     assert len({line.count("|") for line in rows}) == 1
@@ -248,3 +249,8 @@ def test_a_check_has_a_page_figures_and_a_row_for_each_stream(root, monkeypatch)
     assert len({row.count(" | ") for row in rows}) == 1
     (root / "reports" / "figures" / "check_epyc_20260314" / "survival.png").unlink()
     assert published.main([str(root)]) == 1
+
+
+def test_the_four_traces_are_told_in_the_readme(written):
+    told = (written / "README.md").read_text().split(TRACES.begin)[1].split(TRACES.end)[0]
+    assert "steady" in told and "heat" in told and "54.0" in told

@@ -83,6 +83,13 @@ def test_exceedances_and_clusters_are_counted():
     assert min(found.excesses_ms) > 0
 
 
+def test_the_first_value_may_be_the_largest():
+    values = pareto(1000)
+    values[0] = values.max() + 1
+    found = fit_tail(values)
+    assert found.excesses_ms[0] == max(found.excesses_ms) == values[0] - found.threshold_ms
+
+
 def test_each_value_four_times_in_a_row_is_one_cluster_of_four():
     once, repeated = fit_tail(pareto(4000)), fit_tail(np.repeat(pareto(1000), 4))
     assert repeated.extremal_index < 0.3 < 0.8 < once.extremal_index
@@ -114,6 +121,13 @@ def test_the_quantile_and_the_probability_are_each_other_s_inverse():
         assert exceedance(tail, limit).value == pytest.approx(probability)
 
 
+def test_so_are_the_ends_of_their_intervals():
+    tail = fit_tail(pareto(5000))
+    low, high = tail_quantile(tail, 1e-3).ci95
+    assert exceedance(tail, low).ci95[0] == pytest.approx(1e-3)
+    assert exceedance(tail, high).ci95[1] == pytest.approx(1e-3)
+
+
 @given(st.floats(0, 60))
 @settings(max_examples=50, deadline=None)
 def test_a_probability_lies_in_its_interval_and_falls_as_the_limit_rises(distance):
@@ -123,6 +137,7 @@ def test_a_probability_lies_in_its_interval_and_falls_as_the_limit_rises(distanc
     )
     for one in (near, far):
         assert 0 <= one.ci95[0] <= one.value <= one.ci95[1] <= 1
+        assert one.ci95[0] == 0 or one.ci95[0] >= 1 / 30_000
     assert far.value <= near.value and far.ci95[1] <= near.ci95[1]
 
 
@@ -176,7 +191,7 @@ def test_the_fewest_values_have_enough_clusters():
         (np.array(check_records.stalls()), "do not follow one tail"),
         (np.array(check_records.spikes()), "do not follow one tail"),
         (np.arange(300.0), "fewer than 25 clusters"),
-        (np.r_[np.random.default_rng(0).normal(30, 0.5, 1499), 230.0], "do not follow one tail"),
+        (np.r_[np.random.default_rng(0).normal(30, 0.5, 1499), 60.0], "do not follow one tail"),
     ],
 )
 def test_what_has_no_tail_is_refused_with_the_reason(values, words):
