@@ -208,6 +208,7 @@ def test_one_that_is_killed_takes_its_server_with_it():
     assert count.frames_missing > 0
     assert count.unavailable["end"] == "the audio process was stopped by signal 9"
     wait_for(lambda: not audio_runs.is_jackd(server))
+    audio_runs.wait_until_reaped(server)
     audio_runs.put_away(name)
 
 
@@ -222,6 +223,7 @@ def test_a_server_that_stands_still_is_lost_and_ended():
         count = audio.stop()
         wait_for(lambda: not audio_runs.is_jackd(server))
     assert count.unavailable["end"] == "the sound system has not called for 2 s"
+    audio_runs.wait_until_reaped(server)
     audio_runs.put_away(name)
 
 
