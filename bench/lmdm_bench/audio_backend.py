@@ -27,6 +27,8 @@ BACKENDS = ("jack", "jack-dummy", "portaudio", "silent")
 ANSWER_SECONDS = 15.0
 OPEN_SECONDS = 5.0
 
+# A JACK server may be told to take more frames at once while it runs, but not more than these.
+_MOST_FRAMES = 8192
 _RETRY_SECONDS = 0.1
 _CLIENT = "lmdm-bench"
 
@@ -82,7 +84,7 @@ def _jack(ring: AudioRing, server: str | None = None) -> Iterator[None]:
                 f" {ring.sample_rate_hz} Hz"
             )
         outputs = [client.outports.register(f"out_{number + 1}") for number in range(NUM_CHANNELS)]
-        client.set_process_callback(_jack_callback(ring, outputs, client.blocksize))
+        client.set_process_callback(_jack_callback(ring, outputs))
         client.set_shutdown_callback(lambda status, why: ring.end("lost", "the JACK server ended"))
         client.set_xrun_callback(lambda delay_us: ring.count_xrun())
         ring.can_count_xruns()
@@ -123,9 +125,9 @@ def _opened(jack: ModuleType, server: str | None) -> Any:
         time.sleep(_RETRY_SECONDS)
 
 
-def _jack_callback(ring: AudioRing, outputs: list[Any], most_frames: int) -> Callable[[int], None]:
+def _jack_callback(ring: AudioRing, outputs: list[Any]) -> Callable[[int], None]:
     """JACK has one buffer for each channel, the ring one for both."""
-    both = np.zeros((most_frames, NUM_CHANNELS), np.float32)
+    both = np.zeros((_MOST_FRAMES, NUM_CHANNELS), np.float32)
 
     def call(num_frames: int) -> None:
         frames = both[:num_frames]
@@ -210,6 +212,9 @@ def _load_sounddevice() -> ModuleType:
         raise UnsupportedError(_not_installed("sounddevice")) from error
     except OSError as error:
         raise UnsupportedError("the PortAudio library is not on this machine") from error
+    except Exception as error:
+        # It starts PortAudio while it is imported, and then its own exception has no name here.
+        raise UnsupportedError(f"PortAudio does not start: {error}") from error
     module: ModuleType = sounddevice
     return module
 

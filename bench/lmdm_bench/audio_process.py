@@ -50,7 +50,7 @@ class AudioProcess:
         self.stop()
 
     def start(self) -> None:
-        """Come back when the callback is being called.
+        """Come back when the device is open and the callback is being called.
 
         Raises UnsupportedError where the back end cannot be used; nothing is left running then.
         """
@@ -83,7 +83,7 @@ class AudioProcess:
 
     def _wait_for_callbacks(self, child: Child) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while self.ring.num_callbacks == 0:
+        while not (self.ring.num_callbacks and self.ring.device):
             if self.ring.state != "open":
                 raise UnsupportedError(self.ring.reason)
             if not child.is_alive:

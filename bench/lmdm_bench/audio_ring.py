@@ -320,7 +320,7 @@ class AudioRing:
     # The process around the callback.
 
     def describe(self, device: str, output_latency_ms: float | None) -> None:
-        """What is being played on; None where the latency is not known."""
+        """What is being played on, once it is all set up; None where the latency is not known."""
         _put_text(self._device, device)
         if output_latency_ms is not None:
             self._words[_OUTPUT_LATENCY_NS] = round(output_latency_ms * 1e6)
@@ -357,6 +357,7 @@ class AudioRing:
 
     @property
     def device(self) -> str:
+        """What is being played on; empty until it is open."""
         return _text(self._device)
 
     def counts(self) -> Counts:

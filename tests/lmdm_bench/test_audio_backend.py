@@ -76,13 +76,21 @@ def test_a_package_and_its_library_can_be_missing(
         load()
 
 
+def test_a_portaudio_that_does_not_start_is_a_sentence(monkeypatch, tmp_path):
+    (tmp_path / "sounddevice.py").write_text("raise Exception('Internal PortAudio error')")
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnsupportedError, match="does not start: Internal PortAudio error"):
+        audio_backend._load_sounddevice()
+
+
 def test_jack_gets_each_channel_in_a_buffer_of_its_own(ring):
     frames = np.arange(2 * FRAMES_PER_CALLBACK, dtype=np.float32).reshape(-1, 2)
     ring.write(frames)
     ring.play()
     buffers = [np.empty(FRAMES_PER_CALLBACK, np.float32) for _ in range(2)]
     outputs = [SimpleNamespace(get_array=lambda buffer=buffer: buffer) for buffer in buffers]
-    audio_backend._jack_callback(ring, outputs, FRAMES_PER_CALLBACK)(FRAMES_PER_CALLBACK)
+    audio_backend._jack_callback(ring, outputs)(FRAMES_PER_CALLBACK)
     np.testing.assert_array_equal(np.stack(buffers, axis=1), frames)
 
 

@@ -64,7 +64,7 @@ def test_two_servers_run_beside_each_other_and_leave_nothing():
 
 @needs_jackd
 def test_where_all_names_are_taken_it_says_so(monkeypatch):
-    monkeypatch.setattr(module, "NAMES", ("lmdm-only",))
+    monkeypatch.setattr(module, "NAMES", (f"lmdm-{os.getpid()}",))
     with (
         jack_server(44_100),
         pytest.raises(UnsupportedError, match="server already active; Failed to open server"),
