@@ -12,14 +12,13 @@ from multiprocessing.connection import Connection
 from typing import Self
 
 from lmdm_bench.audio_backend import BACKENDS, playing
-from lmdm_bench.audio_ring import GAP_STEP_MS, NS_PER_SECOND, AudioRing, Counts
+from lmdm_bench.audio_ring import GAP_STEP_MS, GONE_SECONDS, NS_PER_SECOND, AudioRing, Counts
 from lmdm_bench.check_record import DeviceCount, Policy
 from lmdm_bench.child_process import Child
 from lmdm_bench.errors import InputError, UnsupportedError
 
-# Opening a sound system may take long; a callback that stays away for so long has gone.
+# Opening a sound system may take long. It closes quickly or hangs.
 START_SECONDS = 20.0
-GONE_SECONDS = 2.0
 CLOSE_SECONDS = 1.0
 STOP_SECONDS = 2.0
 
@@ -130,10 +129,9 @@ def _due(counts: Counts, sample_rate_hz: int) -> tuple[int, int]:
     """Callbacks and frames by the clock, from the first one that was meant to play to the last."""
     if not counts.callbacks_seen:
         return 0, 0
-    between = (counts.last_ns - counts.first_ns) * sample_rate_hz / NS_PER_SECOND
-    return 1 + round(between / counts.frames_per_callback), (
-        round(between) + counts.frames_per_callback
-    )
+    frames_between = (counts.last_ns - counts.first_ns) * sample_rate_hz / NS_PER_SECOND
+    callbacks = 1 + round(frames_between / counts.frames_per_callback)
+    return callbacks, round(frames_between) + counts.frames_per_callback
 
 
 def _play(parent: Connection, ring: AudioRing, backend: str) -> None:
@@ -145,7 +143,9 @@ def _play(parent: Connection, ring: AudioRing, backend: str) -> None:
             # A sound system that hangs is not waited for.
             threading.Thread(target=_leave_later, daemon=True).start()
     except UnsupportedError as error:
-        ring.end("unsupported", str(error))
+        # What fails while it closes is not why it closes.
+        if ring.state == "open":
+            ring.end("unsupported", str(error))
     finally:
         ring.close()
 

@@ -5,23 +5,23 @@ positions are frames since the ring was made, and never wrap. Here a frame is a 
 sample of each channel. Instants are ``time.monotonic_ns``, which all processes share.
 """
 
-import os
 import time
 from dataclasses import dataclass
 from multiprocessing import shared_memory
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from lmdm_bench.check_record import Policy
-from lmdm_bench.errors import UnsupportedError
+from lmdm_bench.shared_pages import shared_pages
 
 Frames = npt.NDArray[np.float32]
 
 NUM_CHANNELS = 2
 NS_PER_SECOND = 1_000_000_000
+# A callback comes every few milliseconds; one that stays away for so long has gone.
+GONE_SECONDS = 2.0
 GAP_STEP_MS = 0.1
 # The last bin has all gaps of 50 ms and more.
 NUM_GAPS = 501
@@ -30,7 +30,6 @@ State = Literal["open", "unsupported", "lost", "closed"]
 
 _NS_PER_GAP = round(GAP_STEP_MS * 1_000_000)
 _UNKNOWN = -1
-_LINUX_FOLDER = Path("/dev/shm")
 _WORD_BYTES, _SAMPLE_BYTES, _TEXT_BYTES = 8, 4, 256
 # A snapshot is taken again when a callback came in between, but not for ever: a reader that was
 # killed within its callback leaves the words as they are.
@@ -172,14 +171,7 @@ class AudioRing:
             raise ValueError(f"no ring of {least_frames} frames at {sample_rate_hz} Hz")
         capacity = 1 << (least_frames - 1).bit_length()
         size = _FRAMES_AT + capacity * NUM_CHANNELS * _SAMPLE_BYTES
-        memory = shared_memory.SharedMemory(create=True, size=size)
-        try:
-            _take(memory)
-        except UnsupportedError:
-            memory.close()
-            memory.unlink()
-            raise
-        ring = cls(memory, capacity, is_owner=True)
+        ring = cls(shared_pages(size), capacity, is_owner=True)
         ring._words[_CAPACITY] = capacity
         ring._words[_RATE] = sample_rate_hz
         ring._words[_IS_STALLING] = policy == "stall"
@@ -388,22 +380,6 @@ class AudioRing:
         self._memory.close()
         if self._is_owner:
             self._memory.unlink()
-
-
-def _take(memory: shared_memory.SharedMemory) -> None:
-    """Take all its pages now: Linux gives them at the first touch, and kills who touches too late.
-
-    Raises UnsupportedError where there are too few.
-    """
-    path = _LINUX_FOLDER / memory.name
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, memory.size)
-        except OSError as error:
-            needed = f"{memory.size / (1 << 20):.1f} MiB"
-            raise UnsupportedError(f"no {needed} of shared memory: {error.strerror}") from error
 
 
 def _put_text(place: memoryview, text: str) -> None:

@@ -143,7 +143,7 @@ def _marginal(name: str, case: Case, judgement: Judgement) -> Iterator[str]:
 _BROKEN_WORDS: dict[Name, str] = {
     "pace": "it falls behind",
     "dropouts": "there are too many dropouts",
-    "headroom": "its slowest blocks leave no time to spare",
+    "headroom": "its slowest blocks take about as long to make as they play",
     "memory": "there is too little memory",
     "control": "changes are heard later than was asked for",
 }

@@ -278,6 +278,9 @@ def predict(
     dtype: Annotated[
         str, typer.Option(help="auto, fp32, bf16 or fp16; auto: what each machine is best at.")
     ] = "auto",
+    graph: Annotated[
+        bool, typer.Option("--graph", help="As captured graphs, not launched one by one.")
+    ] = False,
     records: Annotated[
         Path, typer.Option(help="Folder of your own runs, to be believed before all else.")
     ] = Path("runs"),
@@ -289,7 +292,7 @@ def predict(
     """What to expect of machines that were not measured: intervals, and how they are known."""
     console = Console(stderr=as_json, highlight=False)
     with _one_sentence():
-        from lmdm_bench import predict_request, session, subjects
+        from lmdm_bench import predict_request, session
         from lmdm_bench.machine import describe_machine
         from lmdm_bench.predict_terminal import predict_table
         from lmdm_bench.predict_words import predict_words
@@ -311,11 +314,10 @@ def predict(
             dtype=dtype_choice.value,
             device=device_choice.value,
             attention="range",
-            is_graphed=False,
+            is_graphed=graph,
             checkpoint=None,
             seed=0,
         )
-        subjects.validate(request)
         paths, complaints = predict_request.own_records(records)
         for words in complaints:
             console.print(f"left out: {words}")

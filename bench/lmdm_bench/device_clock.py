@@ -10,12 +10,17 @@ import time
 
 import numpy as np
 
-from lmdm_bench.audio_ring import NS_PER_SECOND, NUM_CHANNELS, AudioRing, Frames, Position
+from lmdm_bench.audio_ring import (
+    GONE_SECONDS,
+    NS_PER_SECOND,
+    NUM_CHANNELS,
+    AudioRing,
+    Frames,
+    Position,
+)
 from lmdm_bench.block_clock import MS_PER_NS, Handed, Room, Samples
 from lmdm_bench.ring import Ring
 
-# A callback comes every few milliseconds; one that stays away for so long has gone.
-GONE_SECONDS = 2.0
 # Random weights make noise, and whoever tests may wear headphones: −20 dB.
 VOLUME = 0.1
 
@@ -64,7 +69,7 @@ class DeviceClock:
             return Room(self.now_ms(), 0.0)
         position = self._audio.position()
         if position.read_frames > frame:
-            return Room(self._ms(self._begins_ns[0]), 0.0)
+            return Room(min(self._ms(self._begins_ns[0]), self.now_ms()), 0.0)
         position = self._wait_until_read(frame, position)
         room = self._ms(position.begins_at_ns(frame))
         return Room(room, max(0.0, self.now_ms() - room))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lmdm_bench.check_record import Canary, Control, Counters, Incident, PacedBlock
 from lmdm_bench.record import Block
+from lmdm_bench.shared_pages import shared_pages
 
 FLOAT_BYTES = 8
 MAX_CONTROLS = 4096
@@ -57,7 +58,10 @@ class Written:
 
 
 class Journal:
-    """``most_blocks`` blocks of at most ``most_steps`` steps. Who makes it also removes it."""
+    """``most_blocks`` blocks of at most ``most_steps`` steps. Who makes it also removes it.
+
+    Raises UnsupportedError where there is not so much memory to share.
+    """
 
     def __init__(self, most_blocks: int, most_steps: int, name: str | None = None) -> None:
         """``name``: of a journal that another process made."""
@@ -71,9 +75,8 @@ class Journal:
         # Before the rows of each table comes their number, and before all tables the header.
         size = _NUM_HEADER + sum(1 + rows * columns for rows, columns in shapes)
         self._is_owner = name is None
-        self._memory = shared_memory.SharedMemory(
-            name=name, create=self._is_owner, size=size * FLOAT_BYTES
-        )
+        num_bytes = size * FLOAT_BYTES
+        self._memory = shared_pages(num_bytes) if name is None else shared_memory.SharedMemory(name)
         numbers = np.ndarray((size,), np.float64, self._memory.buf)
         if self._is_owner:
             numbers.fill(0.0)

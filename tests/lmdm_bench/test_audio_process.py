@@ -46,6 +46,43 @@ def _nothing_stays(monkeypatch):
             shared_memory.SharedMemory(name)
 
 
+# A sound card that underruns at every callback, and that cannot be closed.
+BAD_CARD = """
+import threading
+import numpy
+
+class PortAudioError(Exception):
+    pass
+
+class Status:
+    output_underflow = True
+
+class OutputStream:
+    device, latency = 3, 0.0125
+
+    def __init__(self, samplerate, blocksize, channels, dtype, callback):
+        self.out = numpy.empty((blocksize, channels), dtype)
+        self.callback, self.is_over = callback, threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while not self.is_over.wait(0.002):
+            self.callback(self.out, len(self.out), None, Status)
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        raise PortAudioError("it cannot be closed")
+
+def query_devices(number):
+    return {"hostapi": 1, "name": f"card {number}"}
+
+def query_hostapis(number):
+    return {"name": "ALSA"}
+"""
+
+
 @pytest.fixture
 def _jack():
     audio_runs.skip_without_jack()
@@ -119,6 +156,19 @@ def test_without_a_library_there_is_a_sentence(monkeypatch, tmp_path, backend, m
     (tmp_path / f"{module}.py").write_text("raise OSError('library not found')")
     monkeypatch.syspath_prepend(tmp_path)
     refused(backend, words)
+
+
+def test_a_sound_cards_own_counts_and_latency_are_told(monkeypatch, tmp_path):
+    (tmp_path / "sounddevice.py").write_text(BAD_CARD)
+    monkeypatch.syspath_prepend(tmp_path)
+    with AudioProcess("portaudio", RATE_HZ, 256, "stall") as audio:
+        audio.ring.play()
+        wait_for(lambda: audio.ring.counts().xruns)
+        count = audio.stop()
+    assert (count.device, count.output_latency_ms) == ("ALSA: card 3", 12.5)
+    assert count.callbacks_seen - 1 <= count.xruns <= count.callbacks_seen
+    assert count.ring_underruns == 1  # another thing
+    assert count.unavailable == {}  # that it could not be closed is not why it ended
 
 
 def test_a_sound_system_that_hangs_is_given_up(monkeypatch, tmp_path):

@@ -73,7 +73,7 @@ def test_too_little_shared_memory_is_a_sentence_and_leaves_none(monkeypatch):
         return memory
 
     monkeypatch.setattr(audio_ring.shared_memory, "SharedMemory", remember)
-    monkeypatch.setattr(audio_ring.os, "posix_fallocate", refuse)
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
     with pytest.raises(UnsupportedError, match=r"no 8\.0 MiB of shared memory: No space left"):
         AudioRing.create(1 << 20, RATE_HZ, "stall")
     with pytest.raises(FileNotFoundError):

@@ -642,6 +642,12 @@ def test_a_prediction_is_an_interval_with_its_tier(tmp_path: Path) -> None:
     assert max(map(len, result.output.splitlines())) <= 80
 
     scheme = ["--scheme", "block-causal"]
+    eager, graphed = (
+        json.loads(call("predict", *scheme, "--gpu", "RTX 4090", "--json", *more).stdout)
+        for more in ([], ["--graph"])
+    )
+    assert graphed[0]["rtf"]["value"] < eager[0]["rtf"]["value"]
+
     result = call("predict", *scheme, "--all", "--json", "--out", tmp_path / "map")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -911,6 +917,7 @@ def test_commands_and_options_are_the_written_list() -> None:
             "--context-frames",
             "--dtype",
             "--gpu",
+            "--graph",
             "--guidance",
             "--json",
             "--lmm-model",

@@ -1,7 +1,6 @@
 """The server answers while its ``with`` lasts, and is gone after it, however that ends."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -105,8 +104,11 @@ def test_it_ends_when_its_parent_is_killed():
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
         assert parent.stdout.readline() == b"up\n"
         (server,) = audio_runs.jackds()
-        parent.send_signal(signal.SIGKILL)
+        name = audio_runs.name_of(server)
+        parent.kill()
     audio_runs.wait_for(lambda: is_gone(server.pid))
+    audio_runs.wait_until_reaped(server)
+    audio_runs.put_away(name)
 
 
 def test_without_jackd_it_says_what_to_install(monkeypatch):
