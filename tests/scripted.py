@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import check_records
 from lmdm_bench.clock import Stopwatch
 from lmdm_bench.generator import GeneratorAsked, Made
+from lmdm_bench.journal import Journal
 from lmdm_bench.no_work import NoWork
 from lmdm_bench.record import Check, Choice
 from lmdm_bench.ring import Ring
@@ -96,6 +98,14 @@ def asked(*arguments: Any, num_blocks: int = 20, **changes: Any) -> GeneratorAsk
         is_proved=False,
     )
     return replace(plain, **changes)
+
+
+def write_one_block(name: str, most_blocks: int, most_steps: int) -> None:
+    """Into a journal that another process made, once that asked for an end."""
+    journal = Journal(most_blocks, most_steps, name)
+    assert journal.must_stop
+    journal.add_block(check_records.cell(check_records.steady(3)).blocks[2])
+    journal.close()
 
 
 def _raise() -> None:

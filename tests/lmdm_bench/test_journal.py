@@ -10,6 +10,7 @@ import pytest
 import check_records
 from lmdm_bench.check_record import Control, Counters, PacedBlock
 from lmdm_bench.journal import MAX_CONTROLS, Journal
+from scripted import write_one_block
 
 BLOCK_MS = 1000.0
 
@@ -109,15 +110,8 @@ def test_another_process_writes_and_hears_the_stop(journal: Journal) -> None:
     assert not journal.must_stop
     journal.stop()
     spawn = multiprocessing.get_context("spawn")
-    writer = spawn.Process(target=write_one, args=(journal.name,))
+    writer = spawn.Process(target=write_one_block, args=(journal.name, 30, 8))
     writer.start()
     writer.join(60)
     assert writer.exitcode == 0
     assert journal.num_blocks == 1
-
-
-def write_one(name: str) -> None:
-    other = Journal(30, 8, name)
-    assert other.must_stop
-    other.add_block(blocks(3)[2])
-    other.close()
