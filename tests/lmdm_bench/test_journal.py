@@ -67,6 +67,28 @@ def test_late_blocks_are_counted(journal: Journal) -> None:
     assert journal.num_misses() == 2
 
 
+def test_a_block_that_comes_while_they_are_counted_is_not_half_counted(journal: Journal) -> None:
+    late, *others = (replace(one, deadline_ms=one.ready_ms - 1.0) for one in blocks(10)[2:])
+    journal.add_block(late)
+
+    class Busy:
+        """A table to which someone adds whenever it is looked at."""
+
+        def __init__(self, table) -> None:
+            self._table = table
+
+        def values(self):
+            seen = self._table.values()
+            journal._blocks = self._table
+            journal.add_block(others.pop())
+            journal._blocks = self
+            return seen
+
+    journal._blocks = Busy(journal._blocks)  # type: ignore[assignment]
+    assert [journal.num_misses() for _ in range(3)] == [1, 2, 3]
+    assert journal.slowest_ms() > 0
+
+
 def test_controls_canaries_and_incidents_come_back(journal: Journal) -> None:
     controls = (
         Control("prompt", 10.0, 3, 40.0),
