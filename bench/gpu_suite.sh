@@ -3,7 +3,7 @@
 #
 #   bench/gpu_suite.sh OUT [WHEELS]
 #
-# Tests, kernels, all schemes eager and graphed, and claims; each step's log and record land under
+# Tests, kernels, all schemes eager and graphed, a short check, and claims; each step's log and record land under
 # OUT, and OUT/summary.txt says how each ended. WHEELS is a folder with what that Python lacks.
 # Exit code: 0 if every step ended well, else 1. A rehearsal without a GPU:
 # DEVICE=cpu MODEL=tiny LMM_MODEL=mrt1-tiny,mrt2-tiny bench/gpu_suite.sh OUT
@@ -70,6 +70,11 @@ step eager-kernels 40 bench run --scheme "$all" --model "$model" --device "$devi
 step graphed-kernels 60 bench run --scheme "$all,lmm-encoder-decoder,lmm-frame-wise" \
     --model "$model" --lmm-model "$lmm" --device "$device" --attention "$attention" $graph \
     --out "$out/graphed-kernels"
+# Whatever the verdict is, it is an answer: what counts is that there is a record of it.
+# shellcheck disable=SC2016,SC2086
+step check 60 bash -c 'bench check block-causal "$@"; test -s "${!#}/check.json"' check \
+    --model "$model" --device "$device" --attention "$attention" $graph --minutes 0.4 \
+    --out "$out/check"
 # shellcheck disable=SC2086
 step claims 120 bench claims --model "$model" --lmm-model "$lmm" --device "$device" \
     --attention "$attention" $graph --budget-minutes 1.5 --out "$out/claims"
