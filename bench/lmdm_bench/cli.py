@@ -21,6 +21,25 @@ from rich.console import Console
 from rich.text import Text
 
 from lmdm_bench import __version__
+from lmdm_bench.cli_options import (
+    AsJson,
+    Attention,
+    BlockFrames,
+    Checkpoint,
+    ContextFrames,
+    Device,
+    Dtype,
+    Graph,
+    Guidance,
+    InputFile,
+    LmmBlockFrames,
+    LmmContextFrames,
+    LmmLevels,
+    LmmModel,
+    Model,
+    Sampler,
+    Steps,
+)
 from lmdm_bench.errors import InputError, UnsupportedError
 from lmdm_bench.record import Choice, Record, RecordError
 
@@ -132,43 +151,27 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="LIKELY is not enough: exit with 3.")
     ] = False,
-    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
-    context_frames: Annotated[int, typer.Option(help="Clean frames heard.")] = 192,
-    block_frames: Annotated[int, typer.Option(help="Frames made at a time.")] = 48,
-    steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
-    sampler: Annotated[str, typer.Option(help="pingpong, euler or pingpong++.")] = "pingpong",
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
-    lmm_model: Annotated[
-        str, typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small.")
-    ] = "",
-    lmm_context_frames: Annotated[
-        int | None, typer.Option(help="An LMM's context; else its preset's.")
-    ] = None,
-    lmm_block_frames: Annotated[
-        int | None, typer.Option(help="Token frames made at a time; else the preset's.")
-    ] = None,
-    lmm_levels: Annotated[
-        int | None, typer.Option(help="RVQ tokens of a frame; else the preset's.")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
-    graph: Annotated[
-        bool, typer.Option("--graph", help="Replay passes as captured CUDA graphs.")
-    ] = False,
-    input_file: Annotated[
-        Path | None, typer.Option("--input", help="Audio to continue; else a built-in phrase.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="stable-audio-tools weights; else random ones.")
-    ] = None,
+    model: Model = "sao-small",
+    context_frames: ContextFrames = 192,
+    block_frames: BlockFrames = 48,
+    steps: Steps = 8,
+    sampler: Sampler = "pingpong",
+    guidance: Guidance = 1.0,
+    lmm_model: LmmModel = "",
+    lmm_context_frames: LmmContextFrames = None,
+    lmm_block_frames: LmmBlockFrames = None,
+    lmm_levels: LmmLevels = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    attention: Attention = "range",
+    graph: Graph = False,
+    input_file: InputFile = None,
+    checkpoint: Checkpoint = None,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results; else runs/check-DATE-TIME.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, noise and arrivals.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Will it play live here? Makes blocks against the clock and gives a verdict."""
     console = Console(stderr=as_json, highlight=False)
@@ -267,14 +270,12 @@ def predict(
     is_all: Annotated[
         bool, typer.Option("--all", help="This machine and every GPU in the table.")
     ] = False,
-    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
-    context_frames: Annotated[int, typer.Option(help="Clean frames heard.")] = 192,
-    block_frames: Annotated[int, typer.Option(help="Frames made at a time.")] = 48,
-    steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
-    lmm_model: Annotated[
-        str, typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small.")
-    ] = "",
+    model: Model = "sao-small",
+    context_frames: ContextFrames = 192,
+    block_frames: BlockFrames = 48,
+    steps: Steps = 8,
+    guidance: Guidance = 1.0,
+    lmm_model: LmmModel = "",
     dtype: Annotated[
         str, typer.Option(help="auto, fp32, bf16 or fp16; auto: what each machine is best at.")
     ] = "auto",
@@ -350,45 +351,28 @@ def run(
     scheme: Annotated[
         str, typer.Option(help="Schemes to compare, with commas.")
     ] = "outpaint,encoder-decoder,block-causal",
-    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
-    context_frames: Annotated[int, typer.Option(help="Clean frames heard.")] = 192,
-    block_frames: Annotated[int, typer.Option(help="Frames made at a time.")] = 48,
-    steps: Annotated[int, typer.Option(help="Denoising steps for each block.")] = 8,
-    sampler: Annotated[str, typer.Option(help="pingpong, euler or pingpong++.")] = "pingpong",
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.0,
-    lmm_model: Annotated[
-        str,
-        typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small."),
-    ] = "",
-    lmm_context_frames: Annotated[
-        int | None, typer.Option(help="An LMM's context; else its preset's.")
-    ] = None,
-    lmm_block_frames: Annotated[
-        int | None, typer.Option(help="Token frames made at a time; else the preset's.")
-    ] = None,
-    lmm_levels: Annotated[
-        int | None, typer.Option(help="RVQ tokens of a frame; else the preset's.")
-    ] = None,
+    model: Model = "sao-small",
+    context_frames: ContextFrames = 192,
+    block_frames: BlockFrames = 48,
+    steps: Steps = 8,
+    sampler: Sampler = "pingpong",
+    guidance: Guidance = 1.0,
+    lmm_model: LmmModel = "",
+    lmm_context_frames: LmmContextFrames = None,
+    lmm_block_frames: LmmBlockFrames = None,
+    lmm_levels: LmmLevels = None,
     blocks: Annotated[int, typer.Option(help="Measured blocks for each scheme.")] = 9,
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
-    graph: Annotated[
-        bool, typer.Option("--graph", help="Replay passes as captured CUDA graphs.")
-    ] = False,
-    input_file: Annotated[
-        Path | None, typer.Option("--input", help="Audio to continue; else a built-in phrase.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="stable-audio-tools weights; else random ones.")
-    ] = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    attention: Attention = "range",
+    graph: Graph = False,
+    input_file: InputFile = None,
+    checkpoint: Checkpoint = None,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results; else runs/DATE-TIME.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, noise and order.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure streaming schemes back to back on this machine."""
     console = Console(stderr=as_json, highlight=False)
@@ -447,19 +431,15 @@ def claims(
     scheme: Annotated[str, typer.Option(help="Schemes to measure, with commas.")] = (
         "outpaint,encoder-decoder,block-causal,lmm-encoder-decoder,lmm-frame-wise"
     ),
-    model: Annotated[str, typer.Option(help="sao-small, sao-1.0 or tiny.")] = "sao-small",
-    lmm_model: Annotated[
-        str, typer.Option(help="Of the LMM schemes; else mrt1-large, mrt2-small.")
-    ] = "",
+    model: Model = "sao-small",
+    lmm_model: LmmModel = "",
     budget_minutes: Annotated[
         float, typer.Option(help="Time for all of it; it picks the workloads.")
     ] = 10.0,
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    attention: Annotated[str, typer.Option(help="range, dense or triton.")] = "range",
-    graph: Annotated[
-        bool, typer.Option("--graph", help="Replay passes as captured CUDA graphs.")
-    ] = False,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    attention: Attention = "range",
+    graph: Graph = False,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results; else runs/claims-DATE-TIME.")
     ] = None,
@@ -467,9 +447,7 @@ def claims(
         Path | None, typer.Option(help="Folder of a claims run to go on with.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, noise and order.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the paper's claims about cost on this machine: sweeps, fits, and a verdict for each."""
     console = Console(stderr=as_json, highlight=False)
@@ -536,8 +514,8 @@ def kernels(
     budget_minutes: Annotated[
         float, typer.Option(help="Time for all of it; it picks rounds and cases.")
     ] = 10.0,
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    dtype: Dtype = "auto",
+    device: Device = "auto",
     launches: Annotated[
         Path | None, typer.Option(help="Launch table for the kernel; else the shipped one.")
     ] = None,
@@ -548,9 +526,7 @@ def kernels(
         Path | None, typer.Option(help="New folder for the results; else runs/kernels-DATE-TIME.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of inputs and order.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the record; all else goes to stderr.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the attention kernels with everything else that computes the same, checked first."""
     console = Console(stderr=as_json, highlight=False)
