@@ -8,10 +8,9 @@ import typer.main
 from lmdm_bench import cli
 
 SHARED = (
-    *("--attention", "--block-frames", "--checkpoint", "--context-frames", "--device", "--guidance"),
-    *("--input", "--lmm-block-frames", "--lmm-context-frames", "--lmm-levels", "--lmm-model"),
-    *("--sampler", "--steps"),
-)
+    "--attention --block-frames --checkpoint --context-frames --device --guidance --input "
+    "--lmm-block-frames --lmm-context-frames --lmm-levels --lmm-model --sampler --steps"
+).split()
 
 
 @pytest.mark.parametrize("name", SHARED)
