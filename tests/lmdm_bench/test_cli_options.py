@@ -8,9 +8,20 @@ import typer.main
 from lmdm_bench import cli
 
 SHARED = (
-    "--attention --block-frames --checkpoint --context-frames --device --guidance --input "
-    "--lmm-block-frames --lmm-context-frames --lmm-levels --lmm-model --sampler --steps"
-).split()
+    "--attention",
+    "--block-frames",
+    "--checkpoint",
+    "--context-frames",
+    "--device",
+    "--guidance",
+    "--input",
+    "--lmm-block-frames",
+    "--lmm-context-frames",
+    "--lmm-levels",
+    "--lmm-model",
+    "--sampler",
+    "--steps",
+)
 
 
 @pytest.mark.parametrize("name", SHARED)
