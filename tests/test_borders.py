@@ -72,7 +72,14 @@ def test_the_reference_makes_a_block_alone() -> None:
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [("run", "--context-frames"), ("claims", "--budget-minutes"), ("kernels", "--backend")],
+    [
+        ("run", "--context-frames"),
+        ("claims", "--budget-minutes"),
+        ("kernels", "--backend"),
+        ("check", "--prebuffer"),
+        ("replay", "--prebuffer"),
+        ("predict", "--power-watts"),
+    ],
 )
 def test_help_needs_no_torch(command: str, option: str) -> None:
     code = (
@@ -85,7 +92,7 @@ def test_help_needs_no_torch(command: str, option: str) -> None:
 
 
 def test_rendering_needs_no_torch() -> None:
-    modules = "render, published, claims_render, claims_terminal, kernels_render, sweep"
+    modules = "render, published, claims_render, kernels_render, check_render, replay_table, sweep"
     code = f"import sys; from lmdm_bench import {modules}\nassert 'torch' not in sys.modules"
     fresh(code)
 

@@ -49,6 +49,8 @@ SPARE_BLOCKS = 2
 BYTES_OF_A_CELL = 3 << 20
 BYTES_OF_A_BLOCK = 1500
 BYTES_OF_A_STEP = 40
+# Eleven hours of 40 ms blocks, and a record of two gigabytes.
+MOST_BLOCKS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,10 @@ class CheckAsked:
 def run_check(asked: CheckAsked, path: Path, watching: Watching) -> CheckRecord:
     """Play each scheme for its minutes; the record is saved after each. Ctrl-C keeps what is there.
 
-    Raises UnsupportedError where not even a first block can be asked for: no memory, no sound card.
+    Raises UnsupportedError where not even a first block can be asked for: no memory, no sound card;
+    InputError for more blocks than can be recorded.
     """
+    _check_length(asked)
     watching.say("measuring what this machine can do at best")
     ceilings = _ceilings(asked.request)
     machine = describe_machine(asked.request.device)
@@ -285,13 +289,29 @@ def _alternatives(
     return tuple(found)
 
 
+def _check_length(asked: CheckAsked) -> None:
+    """Raises InputError for more blocks than memory and disk should be asked for."""
+    for scheme in asked.request.schemes:
+        num_blocks = _most_blocks(asked, scheme)
+        if num_blocks > MOST_BLOCKS:
+            raise InputError(
+                f"{asked.options.minutes:g} minutes of {scheme} would be {num_blocks:.0f} blocks; "
+                f"at most {MOST_BLOCKS} can be recorded"
+            )
+
+
+def _most_blocks(asked: CheckAsked, scheme: str) -> float:
+    times = MOST_TIMES_LONGER if asked.options.mode == "sustain" else 1
+    block_seconds = subjects.workload_of(asked.request, scheme).block_seconds
+    return times * asked.options.minutes * 60.0 / block_seconds
+
+
 def _most_bytes(asked: CheckAsked) -> int:
     """How long the record may become: its blocks, and what does not grow with them."""
-    played_ms = asked.options.minutes * 60_000.0 * MOST_TIMES_LONGER
     total = float(BYTES_OF_A_CELL)
     for scheme in asked.request.schemes:
         workload = subjects.workload_of(asked.request, scheme)
-        num_blocks = played_ms / (workload.block_seconds * 1000.0)
+        num_blocks = _most_blocks(asked, scheme)
         num_steps = workload.steps or workload.block_frames
         total += BYTES_OF_A_CELL + num_blocks * (BYTES_OF_A_BLOCK + BYTES_OF_A_STEP * num_steps)
     return math.ceil(total)

@@ -15,9 +15,8 @@ from lmdm_bench.clock import Stopwatch, Synchronise
 from lmdm_bench.conditions import Conditions
 from lmdm_bench.journal import Journal
 from lmdm_bench.lost_time import LostTime
-from lmdm_bench.record import Block, Check, Workload
-
-STAGES = ("context_encode", "step", "commit", "codec_decode")
+from lmdm_bench.record import Check, Workload
+from lmdm_bench.stream_run import block_of
 
 
 class PacedSubject(Protocol):
@@ -116,27 +115,6 @@ def _apply(subject: PacedSubject, one: Control, number: int) -> None:
         subject.change_prompt(number)
     else:
         subject.hear_input()
-
-
-def block_of(index: int, watch: Stopwatch, service_ms: float, *, is_warmup: bool = False) -> Block:
-    """The stages under the watch, and what they leave over; labels come later, from the whole."""
-    stages = {name: watch.stages_ms.get(name, []) for name in STAGES}
-    named_ms = math.fsum(math.fsum(times) for times in stages.values())
-    return Block(
-        block_index=index,
-        service_ms=service_ms,
-        context_encode_ms=_sum(stages["context_encode"]),
-        steps_ms=tuple(stages["step"]),
-        commit_ms=_sum(stages["commit"]),
-        codec_decode_ms=_sum(stages["codec_decode"]),
-        host_ms=service_ms - named_ms,
-        is_warmup=is_warmup,
-        labels=("first",) if is_warmup and index == 0 else (),
-    )
-
-
-def _sum(times_ms: list[float]) -> float | None:
-    return math.fsum(times_ms) if times_ms else None
 
 
 def _level(samples: Samples | None) -> float | None:

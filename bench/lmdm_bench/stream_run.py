@@ -173,10 +173,21 @@ def _make_block(lane: _Lane, device: str, is_warmup: bool) -> None:
         if not np.isfinite(samples).all():
             raise FloatingPointError("the block has samples that are not finite numbers")
         lane.samples.append(samples)
-    lane.blocks.append(_block(len(lane.blocks), watch, is_warmup, tuple(labels)))
+    block = block_of(
+        len(lane.blocks), watch, watch.total_ms, is_warmup=is_warmup, labels=tuple(labels)
+    )
+    lane.blocks.append(block)
 
 
-def _block(index: int, watch: Stopwatch, is_warmup: bool, labels: tuple[str, ...]) -> Block:
+def block_of(
+    index: int,
+    watch: Stopwatch,
+    service_ms: float,
+    *,
+    is_warmup: bool = False,
+    labels: tuple[str, ...] = (),
+) -> Block:
+    """A block's stages under the watch, and what they leave over of its service time."""
     stages = watch.stages_ms
     context_encode = sum(stages["context_encode"]) if "context_encode" in stages else None
     steps = tuple(stages.get("step", []))
@@ -185,12 +196,12 @@ def _block(index: int, watch: Stopwatch, is_warmup: bool, labels: tuple[str, ...
     named = (context_encode or 0.0) + sum(steps) + (commit or 0.0) + (decode or 0.0)
     return Block(
         block_index=index,
-        service_ms=watch.total_ms,
+        service_ms=service_ms,
         context_encode_ms=context_encode,
         steps_ms=steps,
         commit_ms=commit,
         codec_decode_ms=decode,
-        host_ms=watch.total_ms - named,
+        host_ms=service_ms - named,
         is_warmup=is_warmup,
         labels=labels,
     )

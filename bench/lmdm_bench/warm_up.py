@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from lmdm_bench.block_counters import BlockCounters
 from lmdm_bench.clock import Stopwatch, Synchronise
 from lmdm_bench.memory import RssPeak
-from lmdm_bench.paced_stream import PacedSubject, block_of
+from lmdm_bench.paced_stream import PacedSubject
 from lmdm_bench.record import Block
 from lmdm_bench.steadiness import is_steady
+from lmdm_bench.stream_run import block_of
 
 # So many blocks without a compilation, an allocation or a trend end it, or so many seconds.
 QUIET_BLOCKS = 6
@@ -54,7 +55,8 @@ def warm_up(
             peak.peak_bytes = max(peak.peak_bytes, looks.peak_bytes)
         counted = counters.stop()
         events.append(counted.num_compiles + (counted.num_allocs or 0))
-        blocks.append(block_of(len(blocks), watch, watch.total_ms, is_warmup=True))
+        labels = () if blocks else ("first",)
+        blocks.append(block_of(len(blocks), watch, watch.total_ms, is_warmup=True, labels=labels))
         newest = [one.service_ms for one in blocks[-QUIET_BLOCKS:]]
         if len(newest) == QUIET_BLOCKS and not sum(events[-QUIET_BLOCKS:]) and is_steady(newest):
             return warm(f"no trend or compilation in the last {QUIET_BLOCKS} blocks")

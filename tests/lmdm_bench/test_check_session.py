@@ -11,6 +11,7 @@ from lmdm_bench import check_session
 from lmdm_bench.check_options import CheckOptions
 from lmdm_bench.check_record import CheckRecord, Harness, load_check
 from lmdm_bench.check_session import CheckAsked, run_check
+from lmdm_bench.errors import InputError
 from lmdm_bench.generator import LEAST_BLOCKS
 from lmdm_bench.record import Choice
 from lmdm_bench.supervisor import Outcome, Watching
@@ -81,6 +82,15 @@ def test_tokens_are_played_without_samples(tmp_path: Path) -> None:
     assert cell.status == "OK" and cell.blocks
     assert all(one.rms is None for one in cell.blocks)
     assert {one.what for one in cell.alternatives} == {"dtype"}
+
+
+@pytest.mark.parametrize(("mode", "minutes"), [("paced", 600.0), ("sustain", 200.0)])
+def test_more_blocks_than_can_be_recorded_are_refused(
+    tmp_path: Path, mode: str, minutes: float
+) -> None:
+    with pytest.raises(InputError, match="at most 1000000 can be recorded"):
+        run(tmp_path, asked(minutes=minutes, mode=mode))
+    assert not list(tmp_path.iterdir())
 
 
 def test_against_a_sound_card_the_callback_s_counts_are_kept(tmp_path: Path) -> None:
