@@ -10,17 +10,22 @@ it, and NaN or infinity is refused. All times are milliseconds of a monotonic cl
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
 import tempfile
 import types
 import typing
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 SCHEMA_VERSION = 3
+
+# A JSON value as what it should be.
+Decoder = Callable[[Any], Any]
 
 Status = Literal["OK", "OOM", "INCORRECT", "UNSUPPORTED", "FAILED", "INTERRUPTED"]
 
@@ -424,62 +429,142 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def decode(expected: Any, value: Any, where: str) -> Any:
     """A JSON value as a dataclass or one of its field types; RecordError names what is off."""
-    origin = typing.get_origin(expected)
+    try:
+        return _decoder(expected)(value)
+    except _OffError as error:
+        raise RecordError(f"{where}{error}") from error
+
+
+class _OffError(Exception):
+    """What is off, led by its place below the value that is decoded: ".name[3] should be …"."""
+
+
+@functools.cache
+def _decoder(expected: Any) -> Decoder:
+    """How values of a type are decoded, worked out once: a record has few types and many values."""
+    origin, inner = typing.get_origin(expected), typing.get_args(expected)
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-        return _dataclass(expected, value, where)
+        return _dataclass(expected)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = (one for one in typing.get_args(expected) if one is not type(None))
-        return decode(inner, value, where)
+        (known,) = (_decoder(one) for one in inner if one is not type(None))
+        return lambda value: None if value is None else known(value)
     if origin is Literal:
-        if value not in typing.get_args(expected):
-            raise RecordError(f"{where} is {value!r}, not one of {typing.get_args(expected)}")
-        return value
+        return _literal(inner)
     if origin is tuple:
-        return _tuple(typing.get_args(expected), value, where)
+        return _many(_decoder(inner[0])) if inner[-1] is Ellipsis else _tuple(inner)
     if origin is dict:
+        return _dict(_decoder(inner[1]))
+    return _float if expected is float else _plain(expected)
+
+
+def _dataclass(expected: type) -> Decoder:
+    hints = typing.get_type_hints(expected)
+    decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(expected)}
+
+    def decoded(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise RecordError(f"{where} should be an object, got {_kind(value)}")
-        (_, inner) = typing.get_args(expected)
-        return {key: decode(inner, one, f"{where}.{key}") for key, one in value.items()}
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+            raise _OffError(f" should be an object, got {_kind(value)}")
+        if value.keys() != decoders.keys():
+            raise _OffError(_wrong_names(decoders.keys(), value.keys()))
+        fields = _fields(decoders, value)
+        try:
+            return expected(**fields)
+        except RecordError as error:
+            raise _OffError(f": {error}") from error
+
+    return decoded
+
+
+def _wrong_names(expected: Collection[str], got: Collection[str]) -> str:
+    for name in expected:
+        if name not in got:
+            return f".{name} is missing"
+    (name, *_) = (name for name in got if name not in expected)
+    return f".{name} is not a field of this schema"
+
+
+def _fields(decoders: dict[str, Decoder], value: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    name = ""
+    try:
+        for name, one in decoders.items():
+            fields[name] = one(value[name])
+    except _OffError as error:
+        raise _OffError(f".{name}{error}") from error
+    return fields
+
+
+def _literal(allowed: tuple[Any, ...]) -> Decoder:
+    def decoded(value: Any) -> Any:
+        if value not in allowed:
+            raise _OffError(f" is {value!r}, not one of {allowed}")
+        return value
+
+    return decoded
+
+
+def _many(inner: Decoder) -> Decoder:
+    def decoded(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _OffError(f" should be a list, got {_kind(value)}")
+        found: list[Any] = []
+        try:
+            for one in value:
+                found.append(inner(one))  # how many there are is where it failed
+        except _OffError as error:
+            raise _OffError(f"[{len(found)}]{error}") from error
+        return tuple(found)
+
+    return decoded
+
+
+def _tuple(kinds: tuple[Any, ...]) -> Decoder:
+    decoders = {f"[{index}]": _decoder(kind) for index, kind in enumerate(kinds)}
+
+    def decoded(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _OffError(f" should be a list, got {_kind(value)}")
+        if len(value) != len(kinds):
+            raise _OffError(f" should have {len(kinds)} entries, got {len(value)}")
+        placed = zip(decoders.items(), value, strict=True)
+        return tuple(_inside(at, one, part) for (at, one), part in placed)
+
+    return decoded
+
+
+def _dict(inner: Decoder) -> Decoder:
+    def decoded(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _OffError(f" should be an object, got {_kind(value)}")
+        return {key: _inside(f".{key}", inner, one) for key, one in value.items()}
+
+    return decoded
+
+
+def _inside(at: str, inner: Decoder, value: Any) -> Any:
+    try:
+        return inner(value)
+    except _OffError as error:
+        raise _OffError(f"{at}{error}") from error
+
+
+def _float(value: Any) -> float:
+    if type(value) is int:
         return float(value)
-    if type(value) is not expected:
-        raise RecordError(f"{where} should be {expected.__name__}, got {_kind(value)}")
-    if expected is float and not math.isfinite(value):
-        raise RecordError(f"{where} is not a finite number")
+    if type(value) is not float:
+        raise _OffError(f" should be float, got {_kind(value)}")
+    if not math.isfinite(value):
+        raise _OffError(" is not a finite number")
     return value
 
 
-def _dataclass(expected: type, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise RecordError(f"{where} should be an object, got {_kind(value)}")
-    hints = typing.get_type_hints(expected)
-    names = [field.name for field in dataclasses.fields(expected)]
-    for name in names:
-        if name not in value:
-            raise RecordError(f"{where}.{name} is missing")
-    for name in value:
-        if name not in names:
-            raise RecordError(f"{where}.{name} is not a field of this schema")
-    decoded = {name: decode(hints[name], value[name], f"{where}.{name}") for name in names}
-    try:
-        return expected(**decoded)
-    except RecordError as error:
-        raise RecordError(f"{where}: {error}") from error
+def _plain(expected: Any) -> Decoder:
+    def decoded(value: Any) -> Any:
+        if type(value) is not expected:
+            raise _OffError(f" should be {expected.__name__}, got {_kind(value)}")
+        return value
 
-
-def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise RecordError(f"{where} should be a list, got {_kind(value)}")
-    if kinds[-1] is not Ellipsis and len(value) != len(kinds):
-        raise RecordError(f"{where} should have {len(kinds)} entries, got {len(value)}")
-    of = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
-    return tuple(
-        decode(kind, one, f"{where}[{index}]")
-        for index, (kind, one) in enumerate(zip(of, value, strict=True))
-    )
+    return decoded
 
 
 def _refuse_constant(name: str) -> float:
