@@ -3,11 +3,12 @@
 import importlib.metadata
 import platform
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 
 import lmdm_bench
+from lmdm_bench.errors import InputError
+from lmdm_bench.git import git
 from lmdm_bench.record import Tool
 
 PROJECT_NAME = "lmdm-bench"
@@ -26,7 +27,6 @@ PACKAGES = (
 )
 # The paths whose state decides what ran; a README or a record written meanwhile does not.
 MEASURING_PATHS = ("lmdm_ref", "kernels", "bench", "pyproject.toml")
-GIT_TIMEOUT_SECONDS = 20
 
 
 def describe_tool() -> Tool:
@@ -58,32 +58,27 @@ def _git_state() -> tuple[str | None, bool | None, str | None]:
     if shutil.which("git") is None:
         return None, None, "git is not installed"
     for start in (Path(__file__).parent, Path.cwd()):
-        root = _git("-C", str(start), "rev-parse", "--show-toplevel")
-        if root is None or not _is_this_project(Path(root)):
+        root = _root(start)
+        if root is None or not is_this_project(root):
             continue
-        commit = _git("-C", root, "rev-parse", "HEAD")
-        changes = _git("-C", root, "status", "--porcelain", "--", *MEASURING_PATHS)
-        if commit is None or changes is None:
+        try:
+            commit = git(root, "rev-parse", "HEAD")
+            changes = git(root, "status", "--porcelain", "--", *MEASURING_PATHS)
+        except InputError:
             return None, None, "git cannot read the checkout's commit"
         return commit, bool(changes), None
     return None, None, "not run from a git checkout"
 
 
-def _git(*arguments: str) -> str | None:
+def _root(start: Path) -> Path | None:
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=GIT_TIMEOUT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+        return Path(git(start, "rev-parse", "--show-toplevel"))
+    except InputError:
         return None
-    return done.stdout.strip()
 
 
-def _is_this_project(root: Path) -> bool:
+def is_this_project(root: Path) -> bool:
+    """Whether a folder is the root of this project's files."""
     try:
         declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
