@@ -8,6 +8,9 @@ Synchronise = Callable[[], None]
 
 MS_PER_NS = 1e-6
 
+# After a stage's name: its call was timed, but its work is part of another stage.
+CALL_ONLY = " (call)"
+
 
 class Stopwatch:
     """Times one block. A stage may come several times: ``stages_ms`` keeps each, in order.

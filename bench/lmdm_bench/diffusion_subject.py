@@ -1,7 +1,7 @@
 """The diffusion schemes as something to be run: weights that cells share, and one stream each."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import lmdm_ref
-from lmdm_bench.clock import Stopwatch
+from lmdm_bench.clock import CALL_ONLY, Stopwatch
 from lmdm_bench.errors import InputError
 from lmdm_bench.graphs import cuda_capture
 from lmdm_bench.model_parts import (
@@ -359,8 +359,9 @@ class DiffusionSubject:
         return replay
 
     def _stage(self, watch: Stopwatch, name: str) -> AbstractContextManager[None]:
+        """Its own name only where it is a stage of its own; what is left of it else is host's."""
         is_own = name in _SCHEMES[self.workload.scheme].own_stages
-        return watch.stage(name) if is_own else nullcontext()
+        return watch.stage(name if is_own else f"{name}{CALL_ONLY}")
 
 
 def _load_checkpoint(request: Request) -> lmdm_ref.StableAudio | None:

@@ -1,0 +1,156 @@
+"""A side's worker as seen from the one who compares: started, asked, and always got rid of."""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lmdm_bench.compare_record import CellSide, Kind
+from lmdm_bench.errors import InputError
+from lmdm_bench.interrupts import ignored_interrupts
+from lmdm_bench.record import RecordError, decode
+from lmdm_bench.suite_worker import PROTOCOL
+
+MODULE = "lmdm_bench.suite_worker"
+END_SECONDS = 5.0
+
+
+class WorkerLost(RuntimeError):
+    """The worker ended, or said something that is no answer; the message says how."""
+
+
+@dataclass(frozen=True)
+class WorkerCell:
+    """A cell that the worker offers."""
+
+    name: str
+    kind: Kind
+    axes: dict[str, str]
+    block_seconds: float | None
+
+
+@dataclass(frozen=True)
+class WorkerSample:
+    """One sample's milliseconds, its stages', and those of the drift controls just before it."""
+
+    service_ms: float
+    stages: dict[str, float]
+    controls: dict[str, float]
+
+
+class SuiteProcess:
+    """``with SuiteProcess(…) as worker``: a worker that has said what it can measure."""
+
+    def __init__(
+        self,
+        python: Path,
+        environ: Mapping[str, str],
+        folder: Path,
+        device: str,
+        dtype: str,
+        seed: int,
+    ) -> None:
+        self._command = [str(python), "-P", "-m", MODULE, device, dtype, str(seed)]
+        self._environ = dict(environ)
+        self._folder = folder
+        self.cells: dict[str, WorkerCell] = {}
+
+    def __enter__(self) -> Self:
+        self._errors = tempfile.TemporaryFile()
+        with ignored_interrupts():
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                cwd=self._folder,
+                env=self._environ,
+                text=True,
+                encoding="utf-8",
+            )
+        try:
+            hello = self._read()
+            if hello.get("protocol") != PROTOCOL:
+                raise InputError(
+                    f"this revision's suite speaks protocol {hello.get('protocol')!r}, and the one "
+                    f"that compares speaks {PROTOCOL}: compare from a checkout between the two"
+                )
+            cells = decode(tuple[WorkerCell, ...], hello["cells"], "hello")
+        except BaseException:
+            self._end()
+            raise
+        self.cells = {one.name: one for one in cells}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def open(self, name: str) -> CellSide:
+        """Build, check and warm up a cell. Raises WorkerLost."""
+        side: CellSide = self._answer({"open": name}, CellSide, "side")
+        return side
+
+    def sample(self, name: str) -> WorkerSample:
+        """One sample of an open cell. Raises WorkerLost."""
+        sample: WorkerSample = self._answer({"sample": name}, WorkerSample, None)
+        return sample
+
+    def close(self, name: str) -> None:
+        """Let go of a cell. Raises WorkerLost."""
+        self._ask({"close": name})
+
+    def _answer(self, request: dict[str, str], kind: type, field: str | None) -> Any:
+        answer = self._ask(request)
+        try:
+            return decode(kind, answer if field is None else answer.get(field), "answer")
+        except RecordError as error:
+            raise WorkerLost(f"it answered what is none: {error}") from error
+
+    def _ask(self, request: dict[str, str]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended; reading says how
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        try:
+            answer = json.loads(line)
+        except json.JSONDecodeError:
+            raise WorkerLost(self._how_it_ended()) from None
+        if not isinstance(answer, dict):
+            raise WorkerLost(f"it answered what is none: {line.strip()[:80]}")
+        return answer
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it answered what is none"
+        self._errors.seek(0)
+        words = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        how = f"was stopped by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"it {how}: {words[-1]}" if words else f"it {how}"
+
+    def _end(self) -> None:
+        """Stopped at once: what it holds is nobody's."""
+        with ignored_interrupts():
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            self._process.kill()
+            self._process.wait()
+            self._errors.close()

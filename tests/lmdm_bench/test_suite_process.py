@@ -1,0 +1,104 @@
+"""A worker seen from outside: what it says, how it is lost, and that it is got rid of."""
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lmdm_bench.errors import InputError
+from lmdm_bench.suite_process import SuiteProcess, WorkerLost
+from lmdm_bench.suite_worker import PROTOCOL
+
+CELL = {"name": "one", "kind": "block", "axes": {"steps": "2"}, "block_seconds": 2.0}
+SAMPLE = {"service_ms": 3.0, "stages": {"host": 3.0}, "controls": {"copy": 1.0}}
+ANSWERS = """
+    import json, os, sys
+    def say(one): print(json.dumps(one), flush=True)
+    say({{"protocol": {protocol}, "cells": [{cell}]}})
+    for line in sys.stdin:
+        (verb, name), = json.loads(line).items()
+        {answer}
+"""
+
+
+def worker(folder: Path, answer: str = f"say({SAMPLE})", protocol: int = PROTOCOL) -> SuiteProcess:
+    """A worker whose module is this, in a package of the same name."""
+    return started(folder, ANSWERS.format(protocol=protocol, cell=CELL, answer=answer))
+
+
+def started(folder: Path, code: str) -> SuiteProcess:
+    package = folder / "lmdm_bench"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "suite_worker.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    environ = os.environ | {"PYTHONPATH": str(folder)}
+    return SuiteProcess(Path(sys.executable), environ, folder, "cpu", "float32", 0)
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if "suite_worker" in "".join(one.cmdline())]
+
+
+def test_it_says_what_there_is_and_gives_samples(tmp_path: Path) -> None:
+    with worker(tmp_path) as one:
+        assert one.cells["one"].axes == {"steps": "2"}
+        assert one.sample("one").stages == {"host": 3.0}
+        assert len(children()) == 1
+    assert not children()
+
+
+def test_a_cell_is_opened_with_how_it_went(tmp_path: Path) -> None:
+    side = {
+        "status": "OOM",
+        "reason": "no memory",
+        "error": None,
+        "budget": None,
+        "memory_bytes": {},
+        "misses": None,
+    }
+    with worker(tmp_path, f"say({{'side': {side}}})") as one:
+        assert one.open("one").status == "OOM"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("os.kill(os.getpid(), 9)", "stopped by signal 9"),
+        ("sys.exit('the graph has a hole')", "exit code 1: the graph has a hole"),
+        ("raise MemoryError('nothing left')", "MemoryError: nothing left"),
+        ("say(7)", "answered what is none"),
+        ("say({})", "answer.service_ms is missing"),
+        ("say({'service_ms': 'fast', 'stages': {}, 'controls': {}})", "should be float"),
+    ],
+)
+def test_a_lost_worker_says_how_it_was_lost(tmp_path: Path, answer: str, words: str) -> None:
+    with worker(tmp_path, answer) as one, pytest.raises(WorkerLost, match=words):
+        one.sample("one")
+    assert not children()
+
+
+def test_a_worker_that_cannot_start_is_lost_before_it_begins(tmp_path: Path) -> None:
+    with (
+        pytest.raises(WorkerLost, match="no torch here"),
+        started(tmp_path, "raise ImportError('no torch here')"),
+    ):
+        pass
+    assert not children()
+
+
+def test_another_protocol_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=f"protocol {PROTOCOL + 1}"),
+        worker(tmp_path, protocol=PROTOCOL + 1),
+    ):
+        pass
+    assert not children()
+
+
+def test_it_is_stopped_whatever_it_is_doing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), worker(tmp_path, "import time; time.sleep(99)"):
+        raise KeyboardInterrupt
+    assert not children()

@@ -1,0 +1,79 @@
+"""The worker: one answer a line, in order, and nothing else on its standard output."""
+
+import gc
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from lmdm_bench import suite
+from lmdm_bench.compare_record import CellSide
+from lmdm_bench.suite import Opened, Sample, SuiteCell
+from lmdm_bench.suite_worker import PROTOCOL, Worker, serve
+
+
+def cell(name: str, opened: Opened) -> SuiteCell:
+    return SuiteCell(name, "block", {"steps": "2"}, 2.0, lambda: opened)
+
+
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    """What a worker freezes stays so until its process ends, which here it does not."""
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Opened(
+        CellSide("OK", None, 0.1, 0.2, {"allocated": 5}, None), lambda: Sample(3.0, {"host": 3.0})
+    )
+    found = (cell("right", right), cell("wrong", suite.failed("INCORRECT", "it is off")))
+    monkeypatch.setattr(suite, "suite", lambda device, dtype, seed: found)
+
+
+def answers(*requests: dict[str, str]) -> list[dict[str, object]]:
+    written = io.StringIO()
+    serve(Worker("cpu", "float32", 0), [json.dumps(one) for one in requests], written)
+    return [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+@pytest.mark.usefixtures("cells")
+def test_it_says_what_it_can_measure_then_answers_in_order() -> None:
+    hello, opened, sampled, closed, wrong = answers(
+        {"open": "right"}, {"sample": "right"}, {"close": "right"}, {"open": "wrong"}
+    )
+    assert hello["protocol"] == PROTOCOL
+    assert [one["name"] for one in hello["cells"]] == ["right", "wrong"]  # type: ignore[attr-defined]
+    assert opened["side"]["memory_bytes"] == {"allocated": 5}  # type: ignore[index]
+    assert sampled["stages"] == {"host": 3.0}
+    assert set(sampled["controls"]) == {"product", "copy", "canary"}  # type: ignore[call-overload]
+    assert closed == {}
+    assert wrong["side"]["reason"] == "it is off"  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("cells")
+@pytest.mark.parametrize("request_", [{"sample": "wrong"}, {"open": "none"}, {"dance": "right"}])
+def test_what_it_cannot_do_ends_it(request_: dict[str, str]) -> None:
+    with pytest.raises(KeyError):
+        answers({"open": "wrong"}, request_)
+
+
+def test_only_answers_come_on_its_standard_output() -> None:
+    code = (
+        "import sys; from lmdm_bench import suite, suite_worker\n"
+        "suite.suite = lambda *a: print('noise') or ()\n"
+        "suite_worker.main(['cpu', 'float32', '0'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        input="",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"protocol": PROTOCOL, "cells": []}
+    assert "noise" in done.stderr
