@@ -4,10 +4,11 @@ from pathlib import Path
 
 from lmdm_bench.check_record import CheckRecord, is_check, load_check
 from lmdm_bench.claims_record import ClaimsRecord, is_claims, load_claims
+from lmdm_bench.compare_record import CompareRecord, is_compare, load_compare
 from lmdm_bench.kernels_record import KernelsRecord, is_kernels, load_kernels
 from lmdm_bench.record import Record, load
 
-AnyRecord = Record | ClaimsRecord | KernelsRecord | CheckRecord
+AnyRecord = Record | ClaimsRecord | KernelsRecord | CheckRecord | CompareRecord
 
 
 def load_any(path: Path) -> AnyRecord:
@@ -16,4 +17,6 @@ def load_any(path: Path) -> AnyRecord:
         return load_claims(path)
     if is_check(path):
         return load_check(path)
+    if is_compare(path):
+        return load_compare(path)
     return load_kernels(path) if is_kernels(path) else load(path)

@@ -13,7 +13,9 @@ RECORD_NAME = "record.json"
 CLAIMS_NAME = "claims.json"
 KERNELS_NAME = "kernels.json"
 CHECK_NAME = "check.json"
+COMPARE_NAME = "compare.json"
 LAUNCHES_NAME = "launches.json"
+PROFILE_NAME = "profile.json"
 _CLAIM_NAME = ".claimed-by"
 
 
@@ -26,7 +28,15 @@ def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
     meanwhile are removed again (but not a record), and so are folders that were made for it if they
     stay empty.
     """
-    names = (RECORD_NAME, CLAIMS_NAME, KERNELS_NAME, CHECK_NAME, LAUNCHES_NAME)
+    names = (
+        RECORD_NAME,
+        CLAIMS_NAME,
+        KERNELS_NAME,
+        CHECK_NAME,
+        COMPARE_NAME,
+        LAUNCHES_NAME,
+        PROFILE_NAME,
+    )
     records = [folder / name for name in names]
     if not is_resumed and any(record.exists() for record in records):
         raise InputError(f"{folder} already holds a record; name another folder with --out")
@@ -36,7 +46,7 @@ def claimed(folder: Path, *, is_resumed: bool = False) -> Iterator[Path]:
         _claim(claim)
         before = set(folder.iterdir())
         # Written as their runs go on, so they are whole whenever those end.
-        kept = {folder / name for name in names if name != RECORD_NAME}
+        kept = {folder / name for name in names if name not in (RECORD_NAME, PROFILE_NAME)}
         try:
             yield folder
         except BaseException:

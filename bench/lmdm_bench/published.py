@@ -1,10 +1,10 @@
 """What the repository publishes agrees with its records: ``python -m lmdm_bench.published``.
 
-Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to four
-tables in the README, of checks, runs, claims and kernels; each ``reports/peer/*.json`` to a table
-of the peer's figures there, and the four traces to one of theirs. With ``--write`` that is done;
-without, a difference is shown and fails. The pages' figures have to be there, but their bytes are
-not compared: they vary with the drawing library.
+Each ``reports/data/*.json`` is rendered to the page of the same name, and all of them to five
+tables in the README, of checks, runs, claims, kernels and comparisons; each
+``reports/peer/*.json`` to a table of the peer's figures there, and the four traces to one of
+theirs. With ``--write`` that is done; without, a difference is shown and fails. The pages' figures
+have to be there, but their bytes are not compared: they vary with the drawing library.
 """
 
 import argparse
@@ -15,18 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lmdm_bench import check_render, claims_render, figures, kernels_render, peer, render
+from lmdm_bench import check_render, kernels_render, peer, render
 from lmdm_bench import format as shown
 from lmdm_bench.any_record import AnyRecord, load_any
-from lmdm_bench.check_figures import CHECK_FIGURES
+from lmdm_bench.any_report import report_of
 from lmdm_bench.check_record import CheckRecord
 from lmdm_bench.claims import judge
-from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import ClaimsRecord
 from lmdm_bench.claims_words import VERDICT_SIGNS, key_finding, told_with_interval
+from lmdm_bench.compare_answer import headline
+from lmdm_bench.compare_record import CompareRecord
+from lmdm_bench.compare_verdicts import judge as judge_compare
+from lmdm_bench.compare_words import side_words
 from lmdm_bench.four_traces import HEADER as HEADER_OF_TRACES
 from lmdm_bench.four_traces import trace_rows
-from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import KernelsRecord
 from lmdm_bench.record import Record, RecordError, parse, read_text, write_whole
 from lmdm_bench.verdict import judge_check
@@ -37,6 +39,8 @@ HEADER = ("scheme", "model", "machine", "dtype", *render.RESULTS_HEADER, "report
 CLAIMS_HEADER = ("", "claim", "verdict", "decided by", "machine", "dtype", "report")
 
 CHECK_HEADER = ("scheme", *check_render.RESULTS_HEADER, "machine", "dtype", "report")
+
+COMPARED_HEADER = ("a", "b", "verdict", "cells", "machine", "dtype", "report")
 
 GOALS_HEADER = (*kernels_render.GOALS_HEADER, "machine", "dtype", "report")
 
@@ -61,30 +65,13 @@ class Published:
     @property
     def figures(self) -> tuple[str, ...]:
         """The names of its figures."""
-        if isinstance(self.record, CheckRecord):
-            return tuple(CHECK_FIGURES)
-        if isinstance(self.record, KernelsRecord):
-            return tuple(KERNELS_FIGURES)
-        return tuple(CLAIMS_FIGURES if isinstance(self.record, ClaimsRecord) else figures.FIGURES)
+        return report_of(self.record).figures
 
     def pngs(self) -> dict[str, bytes]:
-        if isinstance(self.record, CheckRecord):
-            return check_render.check_pngs(self.record)
-        if isinstance(self.record, KernelsRecord):
-            return kernels_render.kernels_pngs(self.record)
-        if isinstance(self.record, ClaimsRecord):
-            return claims_render.claims_pngs(self.record)
-        return render.pngs(self.record)
+        return report_of(self.record).pngs(self.record)
 
     def markdown(self) -> str:
-        folder = f"figures/{self.stem}"
-        if isinstance(self.record, CheckRecord):
-            return check_render.check_markdown(self.record, folder)
-        if isinstance(self.record, KernelsRecord):
-            return kernels_render.kernels_markdown(self.record, folder)
-        if isinstance(self.record, ClaimsRecord):
-            return claims_render.claims_markdown(self.record, folder)
-        return render.markdown(self.record, folder)
+        return report_of(self.record).markdown(self.record, f"figures/{self.stem}")
 
 
 @dataclass(frozen=True)
@@ -189,6 +176,18 @@ def comparisons(published: Sequence[Published]) -> str:
     return "\n".join([*table, "", *map(render.escaped, answers)])
 
 
+def compared(published: Sequence[Published]) -> str:
+    """The README's table: a row for each comparison of two revisions or records."""
+    rows = [
+        _compared_row(one.stem, one.record)
+        for one in published
+        if isinstance(one.record, CompareRecord)
+    ]
+    if not rows:
+        return NOTHING
+    return "\n".join(render.markdown_rows(COMPARED_HEADER, rows, len(COMPARED_HEADER)))
+
+
 def four() -> str:
     """The README's table of the four traces that averages cannot tell apart."""
     return "\n".join(render.markdown_rows(HEADER_OF_TRACES, trace_rows(), 1))
@@ -256,6 +255,7 @@ def _texts(root: Path, published: Sequence[Published]) -> list[tuple[Path, str]]
         Place("results", results(published)),
         Place("claims", verdicts(published)),
         Place("kernels", comparisons(published)),
+        Place("compare", compared(published)),
         Place("traces", four()),
         Place("peer", beside_peer(root)),
     ]
@@ -302,6 +302,19 @@ def _claims_rows(stem: str, record: ClaimsRecord) -> list[tuple[str, ...]]:
         )
         rows.append((*map(render.escaped, words), _link(stem, record.created)))
     return rows
+
+
+def _compared_row(stem: str, record: CompareRecord) -> tuple[str, ...]:
+    judgement = judge_compare(record)
+    words = (
+        side_words(record.a),
+        side_words(record.b),
+        headline(record, judgement),
+        str(len(record.compared_cells)),
+        record.b.machine,
+        record.settings.dtype,
+    )
+    return (*map(render.escaped, words), _link(stem, record.created))
 
 
 def _kernels_rows(stem: str, record: KernelsRecord) -> list[tuple[str, ...]]:

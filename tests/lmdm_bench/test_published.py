@@ -2,26 +2,29 @@ import pytest
 
 import check_records
 import claims_records
+import compare_records
 import kernels_records
 import peer_records
 import records
-from lmdm_bench import figures, published
+from lmdm_bench import any_report, figures, published
 from lmdm_bench.check_figures import CHECK_FIGURES
 from lmdm_bench.check_record import save_check
 from lmdm_bench.claims_figures import CLAIMS_FIGURES
 from lmdm_bench.claims_record import save_claims
+from lmdm_bench.compare_record import save_compare
 from lmdm_bench.kernels_figures import KERNELS_FIGURES
 from lmdm_bench.kernels_record import save_kernels
 from lmdm_bench.record import save, to_json
 
-RESULTS, CHECK, CLAIMS, KERNELS, PEER, TRACES = (
+RESULTS, CHECK, CLAIMS, KERNELS, COMPARE, PEER, TRACES = (
     published.Place(name, "stale")
-    for name in ("results", "check", "claims", "kernels", "peer", "traces")
+    for name in ("results", "check", "claims", "kernels", "compare", "peer", "traces")
 )
 README = (
     f"# A title\n\nBefore.\n\n{RESULTS.begin}\nstale\n{RESULTS.end}\n\nAfter.\n"
     f"{CHECK.begin}\nstale\n{CHECK.end}\n"
     f"{CLAIMS.begin}\nstale\n{CLAIMS.end}\n{KERNELS.begin}\nstale\n{KERNELS.end}\n"
+    f"{COMPARE.begin}\nstale\n{COMPARE.end}\n"
     f"{PEER.begin}\nstale\n{PEER.end}\n{TRACES.begin}\nstale\n{TRACES.end}\n"
 )
 
@@ -195,11 +198,26 @@ def test_a_peer_record_that_is_cut_off_is_named(written, capsys):
     assert "small.json" in capsys.readouterr().err
 
 
+def test_a_comparison_has_a_page_a_figure_and_a_row(root, monkeypatch):
+    monkeypatch.setattr(published.render, "pngs", lambda record: {})
+    pngs = {"forest": b"\x89PNG"}
+    monkeypatch.setattr(any_report.compare_render, "compare_pngs", lambda record: pngs)
+    path = root / "reports" / "data" / "compare_epyc_20260314.json"
+    save_compare(compare_records.slower(), path)
+    published.write(root, published.records(root))
+    assert (root / "reports" / "figures" / path.stem / "forest.png").read_bytes() == b"\x89PNG"
+    page = (root / "reports" / f"{path.stem}.md").read_text()
+    assert f"](figures/{path.stem}/forest.png)" in page
+    readme = (root / "README.md").read_text()
+    told = readme[readme.index(COMPARE.begin) : readme.index(COMPARE.end)]
+    assert "main" in told and "Slower" in told and f"(reports/{path.stem}.md)" in told
+
+
 def test_a_claims_run_has_a_page_figures_and_a_row_for_each_claim(root, monkeypatch):
     pngs = {name: b"\x89PNG" for name in figures.FIGURES}
     claims_pngs = {name: b"\x89PNG" for name in CLAIMS_FIGURES}
     monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
-    monkeypatch.setattr(published.claims_render, "claims_pngs", lambda record: claims_pngs)
+    monkeypatch.setattr(any_report.claims_render, "claims_pngs", lambda record: claims_pngs)
     path = root / "reports" / "data" / "claims_epyc_20260314.json"
     save_claims(claims_records.agreeing(), path)
     assert published.main([str(root), "--write"]) == 0
@@ -217,7 +235,7 @@ def test_a_kernels_run_has_a_page_figures_and_a_row_for_each_goal(root, monkeypa
     pngs = {name: b"\x89PNG" for name in figures.FIGURES}
     kernels_pngs = {name: b"\x89PNG" for name in KERNELS_FIGURES}
     monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
-    monkeypatch.setattr(published.kernels_render, "kernels_pngs", lambda record: kernels_pngs)
+    monkeypatch.setattr(any_report.kernels_render, "kernels_pngs", lambda record: kernels_pngs)
     path = root / "reports" / "data" / "kernels_epyc_20260314.json"
     save_kernels(kernels_records.on_cpu(), path)
     assert published.main([str(root), "--write"]) == 0
@@ -236,7 +254,7 @@ def test_a_check_has_a_page_figures_and_a_row_for_each_stream(root, monkeypatch)
     pngs = {name: b"\x89PNG" for name in figures.FIGURES}
     check_pngs = {name: b"\x89PNG" for name in CHECK_FIGURES}
     monkeypatch.setattr(published.render, "pngs", lambda record: pngs)
-    monkeypatch.setattr(published.check_render, "check_pngs", lambda record: check_pngs)
+    monkeypatch.setattr(any_report.check_render, "check_pngs", lambda record: check_pngs)
     path = root / "reports" / "data" / "check_epyc_20260314.json"
     save_check(check_records.failed(), path)
     assert published.main([str(root), "--write"]) == 0
