@@ -1,4 +1,4 @@
-"""The command ``lmdm-bench``: doctor, check, replay, predict, run, claims, kernels, report.
+"""The command ``lmdm-bench``: what it is asked, and with which exit code it answers.
 
 Exit codes: 0 all measured, 1 some cell did not end OK, 2 something given cannot be used (one
 sentence on standard error), 130 stopped by Ctrl-C (what was finished is kept). ``check`` answers
@@ -6,21 +6,17 @@ with its verdict instead: 0 real-time or likely, 1 marginal, 2 not real-time, 3 
 """
 
 import dataclasses
-import datetime
-import json
 import math
-import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from lmdm_bench import __version__
+from lmdm_bench.cli_compare import compare
 from lmdm_bench.cli_options import (
     AsJson,
     Attention,
@@ -40,41 +36,38 @@ from lmdm_bench.cli_options import (
     Sampler,
     Steps,
 )
-from lmdm_bench.errors import InputError, UnsupportedError
-from lmdm_bench.record import Choice, Record, RecordError
+from lmdm_bench.cli_shared import (
+    INTERRUPTED,
+    SOME_FAILED,
+    choose,
+    comma_names,
+    comma_numbers,
+    command_line,
+    one_sentence,
+    print_json,
+    results_folder,
+    samples_of,
+    warn_if_busy,
+    write_and_show,
+)
+from lmdm_bench.errors import InputError
+from lmdm_bench.record import Choice, Record
 
 if TYPE_CHECKING:
     # Only named here: torch takes seconds to import, and --help and bad options need none of it.
-    from lmdm_bench.audio import Samples
     from lmdm_bench.check_record import CheckRecord
     from lmdm_bench.check_session import CheckAsked
     from lmdm_bench.claims_record import ClaimsRecord
     from lmdm_bench.kernel_run import KernelsAsked
     from lmdm_bench.kernels_record import KernelsRecord
-    from lmdm_bench.request import Request
     from lmdm_bench.session import Asked
     from lmdm_bench.sweep_run import ClaimsAsked
 
-SOME_FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
-
-PHRASE_SECONDS = 12.0
-BUSY_LOAD_SHARE = 0.5
-
-DTYPE_NAMES = {
-    "fp32": "float32",
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "float32": "float32",
-    "bfloat16": "bfloat16",
-    "float16": "float16",
-}
-
-# Options whose value is a path.
-FILE_OPTIONS = ("--input", "--checkpoint", "--out", "--resume", "--launches")
+# Where the project keeps its records.
+REPORTS_DATA = Path("reports/data")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(compare)
 
 
 def main() -> None:
@@ -105,7 +98,7 @@ def doctor(
     machine = describe_machine()
     able = abilities(machine)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "tool": dataclasses.asdict(describe_tool()),
                 "machine": dataclasses.asdict(machine),
@@ -175,7 +168,7 @@ def check(
 ) -> None:
     """Will it play live here? Makes blocks against the clock and gives a verdict."""
     console = Console(stderr=as_json, highlight=False)
-    with _one_sentence():
+    with one_sentence():
         from lmdm_bench import check_options, check_session, subjects
         from lmdm_bench.out_folder import claimed
         from lmdm_bench.request import Request
@@ -187,11 +180,11 @@ def check(
             target_dropouts_per_hour=target,
             budget=budget,
             policy=policy,
-            conditions=_names(conditions),
+            conditions=comma_names(conditions),
             stress=stress_kind,
             audio=audio_name,
         )
-        device_choice, dtype_choice = _choose(device, dtype)
+        device_choice, dtype_choice = choose(device, dtype)
         request = Request(
             schemes=tuple(schemes or ("block-causal",)),
             model=model,
@@ -200,7 +193,7 @@ def check(
             steps=steps,
             sampler=sampler,
             guidance_scale=guidance,
-            lmm_models=_names(lmm_model),
+            lmm_models=comma_names(lmm_model),
             lmm_context_frames=lmm_context_frames,
             lmm_block_frames=lmm_block_frames,
             lmm_levels=lmm_levels,
@@ -218,11 +211,10 @@ def check(
             device=device_choice,
             dtype=dtype_choice,
             input_name=input_file.name if input_file else "built-in phrase",
-            input_samples=_samples(input_file, request),
-            command=_command(sys.argv[1:]),
+            input_samples=samples_of(input_file, request),
+            command=command_line(sys.argv[1:]),
         )
-        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
-        folder = out or Path("runs") / f"check-{now}"
+        folder = results_folder(out, "check")
         with claimed(folder):
             record = _check_and_write(asked, folder, console)
     if as_json:
@@ -247,13 +239,13 @@ def replay(
 ) -> None:
     """Play a measured run again, with another prebuffer or another way to treat late blocks."""
     console = Console(highlight=False)
-    with _one_sentence():
+    with one_sentence():
         from lmdm_bench.replay_table import replay_table, replayed, traces_of
 
-        prebuffers = _numbers("prebuffer", prebuffer)
+        prebuffers = comma_numbers("prebuffer", prebuffer)
         found = replayed(traces_of(record_path), prebuffers, policy)
         if as_json:
-            _print_json([dataclasses.asdict(one) for one in found])
+            print_json([dataclasses.asdict(one) for one in found])
         else:
             console.print(replay_table(found))
 
@@ -292,23 +284,23 @@ def predict(
 ) -> None:
     """What to expect of machines that were not measured: intervals, and how they are known."""
     console = Console(stderr=as_json, highlight=False)
-    with _one_sentence():
+    with one_sentence():
         from lmdm_bench import predict_request, session
         from lmdm_bench.machine import describe_machine
         from lmdm_bench.predict_terminal import predict_table
         from lmdm_bench.predict_words import predict_words
         from lmdm_bench.request import Request
 
-        device_choice, dtype_choice = _choose("auto", dtype)
+        device_choice, dtype_choice = choose("auto", dtype)
         request = Request(
-            schemes=_names(scheme),
+            schemes=comma_names(scheme),
             model=model,
             context_frames=context_frames,
             block_frames=block_frames,
             steps=steps,
             sampler="pingpong",
             guidance_scale=guidance,
-            lmm_models=_names(lmm_model),
+            lmm_models=comma_names(lmm_model),
             lmm_context_frames=None,
             lmm_block_frames=None,
             lmm_levels=None,
@@ -333,7 +325,7 @@ def predict(
             measure_ceiling=session.ceiling_for,
         )
         if as_json:
-            _print_json([dataclasses.asdict(one) for one in found])
+            print_json([dataclasses.asdict(one) for one in found])
         else:
             console.print(predict_table(found))
             console.print(Text(predict_words(found)))
@@ -376,23 +368,23 @@ def run(
 ) -> None:
     """Measure streaming schemes back to back on this machine."""
     console = Console(stderr=as_json, highlight=False)
-    with _one_sentence():
+    with one_sentence():
         from lmdm_bench import session, subjects
         from lmdm_bench.out_folder import claimed
         from lmdm_bench.request import Request
 
         if blocks < 1:
             raise InputError(f"blocks must be at least 1, got {blocks}")
-        device_choice, dtype_choice = _choose(device, dtype)
+        device_choice, dtype_choice = choose(device, dtype)
         request = Request(
-            schemes=_names(scheme),
+            schemes=comma_names(scheme),
             model=model,
             context_frames=context_frames,
             block_frames=block_frames,
             steps=steps,
             sampler=sampler,
             guidance_scale=guidance,
-            lmm_models=_names(lmm_model),
+            lmm_models=comma_names(lmm_model),
             lmm_context_frames=lmm_context_frames,
             lmm_block_frames=lmm_block_frames,
             lmm_levels=lmm_levels,
@@ -410,10 +402,10 @@ def run(
             device=device_choice,
             dtype=dtype_choice,
             input_name=input_file.name if input_file else "built-in phrase",
-            input_samples=_samples(input_file, request),
-            command=_command(sys.argv[1:]),
+            input_samples=samples_of(input_file, request),
+            command=command_line(sys.argv[1:]),
         )
-        folder = out or Path("runs") / f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+        folder = results_folder(out)
         with claimed(folder):
             record = _measure_and_write(asked, folder, console)
     if as_json:
@@ -451,7 +443,7 @@ def claims(
 ) -> None:
     """Check the paper's claims about cost on this machine: sweeps, fits, and a verdict for each."""
     console = Console(stderr=as_json, highlight=False)
-    with _one_sentence():
+    with one_sentence():
         from lmdm_bench import subjects, sweep_run
         from lmdm_bench.out_folder import CLAIMS_NAME, claimed
 
@@ -459,11 +451,11 @@ def claims(
             raise InputError(f"the budget must be some minutes, got {budget_minutes:g}")
         if out is not None and resume is not None:
             raise InputError("--out names a new folder, --resume one to go on with: give one")
-        device_choice, dtype_choice = _choose(device, dtype)
+        device_choice, dtype_choice = choose(device, dtype)
         request = sweep_run.paper_request(
-            _names(scheme),
+            comma_names(scheme),
             model,
-            _names(lmm_model),
+            comma_names(lmm_model),
             dtype_choice.value,
             device_choice.value,
             attention,
@@ -476,10 +468,9 @@ def claims(
             budget_minutes=budget_minutes,
             device=device_choice,
             dtype=dtype_choice,
-            command=_command(sys.argv[1:]),
+            command=command_line(sys.argv[1:]),
         )
-        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
-        folder = resume or out or Path("runs") / f"claims-{now}"
+        folder = resume or results_folder(out, "claims")
         begun = None
         if resume is not None:
             from lmdm_bench.claims_record import load_claims
@@ -530,7 +521,7 @@ def kernels(
 ) -> None:
     """Compare the attention kernels with everything else that computes the same, checked first."""
     console = Console(stderr=as_json, highlight=False)
-    with _one_sentence():
+    with one_sentence():
         from lmdm_bench import attention_backends, attention_cases, kernel_run
         from lmdm_bench.out_folder import claimed
 
@@ -538,16 +529,16 @@ def kernels(
             raise InputError(f"the budget must be some minutes, got {budget_minutes:g}")
         if seed < 0:
             raise InputError(f"seed must not be negative, got {seed}")
-        kernel_run.check_backends(_names(backend))
-        batches = _numbers("batch", batch)
+        kernel_run.check_backends(comma_names(backend))
+        batches = comma_numbers("batch", batch)
         table = attention_backends.launch_table(launches)
-        device_choice, dtype_choice = _choose(device, dtype)
+        device_choice, dtype_choice = choose(device, dtype)
         itemsize = kernel_run.bytes_per_number(dtype_choice.value)
         asked = kernel_run.KernelsAsked(
             cases=attention_cases.cases(
-                _names(plan), _names(window), _names(model), batches, itemsize
+                comma_names(plan), comma_names(window), comma_names(model), batches, itemsize
             ),
-            backends=_names(backend),
+            backends=comma_names(backend),
             seed=seed,
             budget_minutes=budget_minutes,
             device=device_choice,
@@ -558,10 +549,9 @@ def kernels(
                 if launches is None
                 else Choice(launches.name, "asked for")
             ),
-            command=_command(sys.argv[1:]),
+            command=command_line(sys.argv[1:]),
         )
-        now = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
-        folder = out or Path("runs") / f"kernels-{now}"
+        folder = results_folder(out, "kernels")
         if tune:
             if as_json:
                 raise InputError("--tune writes a launch table and no record: leave --json out")
@@ -583,95 +573,74 @@ def kernels(
 @app.command()
 def report(
     records: Annotated[
-        list[Path], typer.Argument(help="check.json, record.json, claims.json or kernels.json.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="check.json, record.json, …; for a history a folder of records."),
+    ] = None,
+    history: Annotated[
+        str, typer.Option(metavar="CELL", help="Draw this cell over commits and machines instead.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the reports; else beside each record.")
     ] = None,
 ) -> None:
-    """Render records again: the report as Markdown and HTML, and its figures."""
-    from lmdm_bench.any_record import load_any
-    from lmdm_bench.check_record import CheckRecord
-    from lmdm_bench.check_render import write_check_report
-    from lmdm_bench.claims_record import ClaimsRecord
-    from lmdm_bench.claims_render import write_claims_report
-    from lmdm_bench.kernels_record import KernelsRecord
-    from lmdm_bench.kernels_render import write_kernels_report
-    from lmdm_bench.render import write_report
-
+    """Render records again: the report as Markdown and HTML, and its figures; or a history."""
     console = Console(highlight=False)
-    with _one_sentence():
-        loaded = [(path, load_any(path)) for path in records]
-        for path, record in loaded:
-            folder = _report_folder(path, out, is_alone=len(loaded) == 1)
-            folder.mkdir(parents=True, exist_ok=True)
-            if isinstance(record, CheckRecord):
-                written = write_check_report(record, folder)
-                _show_check(record, console)
-            elif isinstance(record, ClaimsRecord):
-                written = write_claims_report(record, folder)
-                _show_claims(record, console)
-            elif isinstance(record, KernelsRecord):
-                written = write_kernels_report(record, folder)
-                _show_kernels(record, console)
-            else:
-                written = write_report(record, folder)
-                _show_results(record, console)
-            console.print(f"wrote {', '.join(one.name for one in written)} to {folder}")
+    with one_sentence():
+        if history:
+            _write_history(history, records or [REPORTS_DATA], out, console)
+        elif records:
+            _render_again(records, out, console)
+        else:
+            raise InputError("name a record to render, or --history and a cell")
 
 
-def _show_results(record: Record, console: Console) -> None:
-    from lmdm_bench.terminal import results_table, stages_table
+def _write_history(cell: str, folders: list[Path], out: Path | None, console: Console) -> None:
+    from lmdm_bench.history_report import write_history
 
-    console.print(results_table(record))
-    console.print(stages_table(record))
-
-
-def _show_claims(record: "ClaimsRecord", console: Console) -> None:
-    from lmdm_bench.claims_terminal import claims_answer, claims_table
-
-    console.print(claims_table(record))
-    console.print(Text(claims_answer(record)))
+    if len(folders) != 1 or not folders[0].is_dir():
+        raise InputError(
+            f"a history is of one folder of records, got {', '.join(map(str, folders))}"
+        )
+    folder = results_folder(out, "history")
+    written = write_history(folders[0], cell, folder, console)
+    console.print(f"wrote {', '.join(one.name for one in written)} to {folder}")
 
 
-def _show_kernels(record: "KernelsRecord", console: Console) -> None:
-    from lmdm_bench.kernels_terminal import kernels_answer, kernels_table
+def _render_again(records: list[Path], out: Path | None, console: Console) -> None:
+    from lmdm_bench.any_record import load_any
+    from lmdm_bench.any_report import report_of
 
-    console.print(kernels_table(record))
-    console.print(Text(kernels_answer(record)))
+    loaded = [(path, load_any(path)) for path in records]
+    for path, record in loaded:
+        folder = _report_folder(path, out, is_alone=len(loaded) == 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = report_of(record).write(record, folder)
+        console.print(*report_of(record).shown(record), sep="\n")
+        console.print(f"wrote {', '.join(one.name for one in written)} to {folder}")
 
 
 def _check_and_write(asked: "CheckAsked", folder: Path, console: Console) -> "CheckRecord":
     from lmdm_bench.check_progress import told_on
-    from lmdm_bench.check_render import write_check_report
     from lmdm_bench.check_session import run_check
     from lmdm_bench.interrupts import ignored_interrupts
     from lmdm_bench.out_folder import CHECK_NAME
 
-    _warn_if_busy(console)
+    warn_if_busy(console)
     console.print(f"{asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
     with told_on(console) as watching:
         record = run_check(asked, folder / CHECK_NAME, watching)
     with ignored_interrupts():
-        write_check_report(record, folder)
-        _show_check(record, console)
+        write_and_show(record, folder, console)
         console.print(f"record, report and figures: {folder}")
     return record
-
-
-def _show_check(record: "CheckRecord", console: Console) -> None:
-    from lmdm_bench.check_terminal import check_table
-
-    console.print(check_table(record))
 
 
 def _compare_and_write(asked: "KernelsAsked", folder: Path, console: Console) -> "KernelsRecord":
     from lmdm_bench import session, sweep_run
     from lmdm_bench.kernel_run import KernelRun
-    from lmdm_bench.kernels_render import write_kernels_report
     from lmdm_bench.out_folder import KERNELS_NAME
 
-    _warn_if_busy(console)
+    warn_if_busy(console)
     console.print(f"{asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
     console.print("measuring what this machine can do at best")
     dtype, device = asked.dtype.value, asked.device.value
@@ -679,8 +648,7 @@ def _compare_and_write(asked: "KernelsAsked", folder: Path, console: Console) ->
         sweep_run.paper_request((), "sao-small", (), dtype, device, "range", asked.seed)
     )
     record = KernelRun(asked, ceiling, folder / KERNELS_NAME, console.print).run()
-    write_kernels_report(record, folder)
-    _show_kernels(record, console)
+    write_and_show(record, folder, console)
     console.print(f"record, report and figures: {folder}")
     return record
 
@@ -689,7 +657,7 @@ def _tune_and_write(asked: "KernelsAsked", folder: Path, console: Console) -> No
     from lmdm_bench.kernel_tune import tune
     from lmdm_bench.out_folder import LAUNCHES_NAME
 
-    _warn_if_busy(console)
+    warn_if_busy(console)
     tune(asked, folder / LAUNCHES_NAME, console.print)
     console.print(f"launch table: {folder / LAUNCHES_NAME}")
 
@@ -698,17 +666,15 @@ def _claim_and_write(
     asked: "ClaimsAsked", folder: Path, begun: "ClaimsRecord | None", console: Console
 ) -> "ClaimsRecord":
     from lmdm_bench import session, sweep_run
-    from lmdm_bench.claims_render import write_claims_report
     from lmdm_bench.out_folder import CLAIMS_NAME
 
-    _warn_if_busy(console)
+    warn_if_busy(console)
     console.print(f"{asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
     console.print("measuring what this machine can do at best")
     ceiling = session.ceiling_for(asked.request)
     run = sweep_run.ClaimsRun(asked, ceiling, folder / CLAIMS_NAME, console.print, begun)
     record = run.run()
-    write_claims_report(record, folder)
-    _show_claims(record, console)
+    write_and_show(record, folder, console)
     console.print(f"record, report and figures: {folder}")
     return record
 
@@ -718,12 +684,12 @@ def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record
     from lmdm_bench.out_folder import RECORD_NAME
     from lmdm_bench.progress import shown_on
     from lmdm_bench.record import save
-    from lmdm_bench.render import answer, write_report
+    from lmdm_bench.render import answer
     from lmdm_bench.subjects import preset_of
     from lmdm_bench.terminal import cost_card
 
     request = asked.request
-    _warn_if_busy(console)
+    warn_if_busy(console)
     models = ", ".join(dict.fromkeys(preset_of(request, one) for one in request.schemes))
     console.print(f"{models} in {asked.dtype.value} on {asked.device.value}: {asked.dtype.reason}")
     console.print("measuring what this machine can do at best")
@@ -733,100 +699,15 @@ def _measure_and_write(asked: "Asked", folder: Path, console: Console) -> Record
         record, generated = session.measure(asked, ceiling, progress)
     record = session.with_audio(record, asked.input_samples, generated, folder)
     save(record, folder / RECORD_NAME)
-    write_report(record, folder)
-    _show_results(record, console)
+    write_and_show(record, folder, console)
     console.print(Text(answer(record)))
     console.print(f"record, report, figures and audio: {folder}")
     return record
-
-
-def _choose(device: str, dtype: str) -> tuple[Choice, Choice]:
-    """Device and dtype with the reasons for them; raises InputError or UnsupportedError."""
-    from lmdm_bench import choices
-    from lmdm_bench.machine import describe_machine
-
-    if device == "auto":
-        device_choice = choices.pick_device()
-    else:
-        choices.check_device(device)
-        device_choice = Choice(device, "asked for")
-    isa = describe_machine(device_choice.value).cpu_isa
-    if dtype == "auto":
-        return device_choice, choices.pick_dtype(device_choice.value, isa)
-    if dtype not in DTYPE_NAMES:
-        raise InputError(f"unknown dtype {dtype!r}; there are auto, fp32, bf16, fp16")
-    return device_choice, choices.check_dtype(DTYPE_NAMES[dtype], device_choice.value, isa)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them. Raises InputError."""
-    names = _names(text)
-    for name in names:
-        if not name.isdecimal():
-            raise InputError(f"{option} takes whole numbers with commas, got {name!r}")
-    return tuple(map(int, names))
-
-
-def _samples(input_file: Path | None, request: "Request") -> "Samples":
-    """The newest samples of the input, as many as the first context takes."""
-    from lmdm_bench import audio, session
-
-    rate, needed = session.sample_rate_hz(request), session.context_samples(request)
-    if input_file is not None:
-        return audio.load_audio(input_file, rate, needed)
-    return audio.phrase(rate, max(PHRASE_SECONDS, needed / rate))[:, -needed:]
 
 
 def _report_folder(path: Path, out: Path | None, is_alone: bool) -> Path:
     if out is None:
         return path.parent
     # Every run calls its record record.json: several are told apart by their folders.
-    is_common = path.stem in ("record", "claims", "kernels", "check")
+    is_common = path.stem in ("record", "claims", "kernels", "check", "compare")
     return out if is_alone else out / (path.parent.name if is_common else path.stem)
-
-
-def _warn_if_busy(console: Console) -> None:
-    import psutil
-
-    share = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
-    if share > BUSY_LOAD_SHARE:
-        console.print(f"note: this machine is busy (load {share:.1f} per core); figures may suffer")
-
-
-def _command(arguments: list[str]) -> str:
-    """The command as it can be shown: files by their names, without their folders."""
-    shown = []
-    for before, one in zip(["", *arguments], arguments, strict=False):
-        option, joined, value = one.partition("=")
-        if before in FILE_OPTIONS:
-            one = Path(one).name
-        elif joined and option in FILE_OPTIONS:
-            one = f"{option}={Path(value).name}"
-        shown.append(one)
-    return shlex.join(["lmdm-bench", *shown])
-
-
-def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
-    sys.stdout.write(json.dumps(data, indent=1) + "\n")
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """What the user can mend becomes one sentence on standard error, and exit code 2."""
-    try:
-        yield
-    except (InputError, UnsupportedError, RecordError) as error:
-        typer.echo(f"lmdm-bench: {error}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"lmdm-bench: {where}{error.strerror or error}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        typer.echo("lmdm-bench: stopped before anything was measured", err=True)
-        raise typer.Exit(INTERRUPTED) from None

@@ -26,6 +26,7 @@ from lmdm_bench import check_session, cli, session, sweep_run
 from lmdm_bench.check_figures import CHECK_FIGURES
 from lmdm_bench.check_record import check_from_json, load_check, save_check
 from lmdm_bench.claims_record import MemoryProbe, load_claims, save_claims
+from lmdm_bench.cli_shared import INTERRUPTED, SOME_FAILED
 from lmdm_bench.kernels_record import load_kernels, save_kernels
 from lmdm_bench.machine import describe_machine
 from lmdm_bench.out_folder import claimed
@@ -297,7 +298,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
             break
     process.stdout.read()
     process.stdout.close()
-    assert process.wait(timeout=120) == cli.INTERRUPTED
+    assert process.wait(timeout=120) == INTERRUPTED
     record = load(out / "record.json")
     assert record.settings.is_interrupted
     assert any(cell.blocks for cell in record.cells)
@@ -424,9 +425,9 @@ def test_two_claims_runs_do_not_share_a_folder(tmp_path: Path, option: str) -> N
     ("change", "exit_code"),
     [
         ({}, 0),
-        ({"points": "FAILED"}, cli.SOME_FAILED),
-        ({"memory": "OOM"}, cli.SOME_FAILED),
-        ({"is_interrupted": True, "points": "INTERRUPTED"}, cli.INTERRUPTED),
+        ({"points": "FAILED"}, SOME_FAILED),
+        ({"memory": "OOM"}, SOME_FAILED),
+        ({"is_interrupted": True, "points": "INTERRUPTED"}, INTERRUPTED),
     ],
     ids=str,
 )
@@ -568,7 +569,7 @@ def test_a_folder_that_cannot_be_written_takes_no_kernels(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("name", "exit_code"),
-    [("on_cuda", 0), ("short", cli.INTERRUPTED), ("failed", cli.SOME_FAILED)],
+    [("on_cuda", 0), ("short", INTERRUPTED), ("failed", SOME_FAILED)],
 )
 def test_kernels_exit_by_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, exit_code: int
@@ -602,7 +603,7 @@ def test_ctrl_c_keeps_the_kernels_that_are_finished(tmp_path: Path) -> None:
             break
     process.stdout.read()
     process.stdout.close()
-    assert process.wait(timeout=120) == cli.INTERRUPTED
+    assert process.wait(timeout=120) == INTERRUPTED
     record = load_kernels(out / "kernels.json")
     assert record.settings.is_interrupted
     assert [row.status for row in record.kernel_cells[0].rows] == ["UNSUPPORTED", "OK", "OK"]
@@ -822,24 +823,6 @@ def test_a_record_that_cannot_be_replayed_is_refused(tmp_path: Path) -> None:
         assert result.exit_code == BAD_INPUT and words in result.stderr
     result = call("replay", check, "--json")
     assert json.loads(result.stdout)[0]["rows"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "shown"),
-    [
-        ("run|--input|/home/me/my song.wav|--steps|2", "run --input 'my song.wav' --steps 2"),
-        (
-            "run|--input=/home/me/a.wav|--checkpoint=b/c.ckpt",
-            "run --input=a.wav --checkpoint=c.ckpt",
-        ),
-        ("claims|--resume|/home/me/runs/x", "claims --resume x"),
-        ("claims|--out=/home/me/runs/x|--seed=1", "claims --out=x --seed=1"),
-        ("run|--scheme=a,b|--seed|1", "run --scheme=a,b --seed 1"),
-        ("kernels|--launches|/home/me/launches.json", "kernels --launches launches.json"),
-    ],
-)
-def test_the_command_shows_files_by_name_only(arguments: str, shown: str) -> None:
-    assert cli._command(arguments.split("|")) == f"lmdm-bench {shown}"
 
 
 def test_commands_and_options_are_the_written_list() -> None:
