@@ -11,7 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,14 +34,14 @@ from lmdm_bench.tool import describe_tool
 
 SECONDS_PER_MINUTE = 60.0
 
-NUM_PROCESSES = 3
 NUM_CONFIRMING = 2
+CONFIRMING_SECONDS = 45.0
 # Fewer rounds tell nothing of a process; more than those little new.
 MIN_ROUNDS = 6
 MOST_ROUNDS = 60
 # A short cell has as many pairs in a visit as fill this time, but at most so many.
 VISIT_MS = 200.0
-MOST_PAIRS_A_VISIT = 4
+MOST_PAIRS_A_VISIT = 2
 # After a sample a library's threads look for more work for a while before they sleep.
 SETTLE_SECONDS = 0.01
 
@@ -96,11 +96,11 @@ class _Lane:
             self.sides[name] = side
             return
         worst = max((before, side), key=lambda one: one.error or 0.0)
-        memory = {
+        most = {
             key: max(before.memory_bytes.get(key, value), value)
             for key, value in side.memory_bytes.items()
         }
-        self.sides[name] = replace(worst, memory_bytes=memory)
+        self.sides[name] = replace(worst, memory_bytes=before.memory_bytes | most)
 
     def lose(self, name: str, reason: str) -> None:
         self.sides[name] = CellSide("FAILED", reason, None, None, {}, None)
@@ -148,6 +148,7 @@ class PairedRun:
         self._created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._lanes: dict[str, _Lane] = {}
         self._only: dict[str, tuple[str, ...]] = {"a": (), "b": ()}
+        self._is_a_first = self._shuffle.random() < 0.5
         self._is_confirming = False
         self._is_interrupted = False
 
@@ -168,7 +169,7 @@ class PairedRun:
             self._is_confirming = True
             for index in range(NUM_CONFIRMING if again else 0):
                 self._say(f"again, {index + 1} of {NUM_CONFIRMING}: {', '.join(again)}")
-                self._process(again, time.monotonic() + seconds)
+                self._process(again, time.monotonic() + min(seconds, CONFIRMING_SECONDS))
         except KeyboardInterrupt:
             self._is_interrupted = True
         return self._save()
@@ -177,7 +178,8 @@ class PairedRun:
 
     def _process(self, names: Sequence[str] | None, until: float) -> None:
         """Start both workers, let them take turns until then, and end them."""
-        with self._started("a") as a, self._started("b") as b:
+        with ExitStack() as stack:
+            a, b = self._started(stack)
             if not self._lanes:
                 self._match(a, b)
             lanes = [lane for lane in self._lanes.values() if names is None or lane.name in names]
@@ -192,22 +194,19 @@ class PairedRun:
                     lane.end_process(is_confirming=self._is_confirming)
         self._save()
 
-    @contextmanager
-    def _started(self, name: str) -> Iterator[SuiteProcess]:
-        side, start = (
-            (self._asked.a, self._asked.start_a)
-            if name == "a"
-            else (self._asked.b, self._asked.start_b)
-        )
-        worker = start()
-        try:
-            worker.__enter__()
-        except WorkerLost as error:
-            raise InputError(f"side {name} ({side.name}) does not start: {error}") from error
-        try:
-            yield worker
-        finally:
-            worker.__exit__(None, None, None)
+    def _started(self, stack: ExitStack) -> tuple[SuiteProcess, SuiteProcess]:
+        """Both workers at once. Which comes first, and so to its memory, is b every other time."""
+        asked = self._asked
+        starts = {"a": asked.start_a, "b": asked.start_b}
+        names = "ab" if self._is_a_first else "ba"
+        self._is_a_first = not self._is_a_first
+        workers = {name: stack.enter_context(starts[name]()) for name in names}
+        for name, side in (("a", asked.a), ("b", asked.b)):
+            try:
+                workers[name].greet()
+            except WorkerLost as error:
+                raise InputError(f"side {name} ({side.name}) does not start: {error}") from error
+        return workers["a"], workers["b"]
 
     def _match(self, a: SuiteProcess, b: SuiteProcess) -> None:
         wanted = {
@@ -228,13 +227,20 @@ class PairedRun:
         self._lanes = {name: _Lane(b.cells[name]) for name in common}
 
     def _open(self, lane: _Lane, a: SuiteProcess, b: SuiteProcess) -> None:
-        """Build the cell on both sides, one after the other, unless it has failed before."""
+        """Build the cell on both sides at once, unless it has failed before."""
         if not lane.is_well:
             return
-        for name, worker in (("a", a), ("b", b)):
+        workers = (("a", a), ("b", b))
+        for _, worker in workers:
+            worker.begin_open(lane.name, has_memory=not lane.sides)
+        for name, worker in workers:
             with _losses(lane, name):
-                lane.saw(name, worker.open(lane.name))
+                lane.saw(name, worker.opened())
         lane.is_open = lane.is_well
+        if lane.is_open:
+            # With all threads for the first time: not kept.
+            self._pair(lane, a, b)
+            lane.pairs.clear()
 
     def _take_turns(
         self, lanes: Sequence[_Lane], a: SuiteProcess, b: SuiteProcess, until: float

@@ -66,13 +66,17 @@ class Opened:
 
 @dataclass(frozen=True)
 class SuiteCell:
-    """A cell by its name, with its workload's ``axes``; ``open`` builds it."""
+    """A cell by its name, with its workload's ``axes``.
+
+    ``open(has_memory)`` builds it; what it allocates is only counted if asked for, which takes as
+    long again.
+    """
 
     name: str
     kind: Kind
     axes: dict[str, str]
     block_seconds: float | None
-    open: Callable[[], Opened]
+    open: Callable[[bool], Opened]
 
 
 def suite(device: str, dtype: str, seed: int) -> tuple[SuiteCell, ...]:
@@ -120,7 +124,9 @@ def _scheme_cells(
             kind="block",
             axes=_axes(workload),
             block_seconds=workload.block_seconds,
-            open=lambda: _guarded(lambda: _open_scheme(built(), request, scheme)),
+            open=lambda has_memory: _guarded(
+                lambda: _open_scheme(built(), request, scheme, has_memory)
+            ),
         )
 
     return [cell(scheme) for scheme in schemes]
@@ -140,7 +146,7 @@ def _axes(workload: Workload) -> dict[str, str]:
     return {name: str(value) for name, value in dataclasses.asdict(workload).items()}
 
 
-def _open_scheme(model: subjects.Model, request: Request, scheme: str) -> Opened:
+def _open_scheme(model: subjects.Model, request: Request, scheme: str, has_memory: bool) -> Opened:
     cost = subjects.cost_of(request, scheme, _NO_CEILING)
     subject = model.subject(scheme, cost)
     check = subject.check()
@@ -154,10 +160,9 @@ def _open_scheme(model: subjects.Model, request: Request, scheme: str) -> Opened
             subject.make_block(watch)
         return Sample(watch.total_ms, _stages(watch))
 
-    memory = {
-        "footprint by arithmetic": cost.footprint.peak_bytes,
-        "allocated in a block": peak_allocated_bytes(sample, request.device),
-    }
+    memory = {"footprint by arithmetic": cost.footprint.peak_bytes}
+    if has_memory:
+        memory["allocated in a block"] = peak_allocated_bytes(sample, request.device)
     return _warm(sample, check.error, check.budget, memory)
 
 
@@ -184,7 +189,9 @@ def _kernel_cells(device: str, dtype: str, seed: int) -> list[SuiteCell]:
             kind="kernel",
             axes=axes | {"backend": backend, "dtype": dtype, "regime": "warm"},
             block_seconds=None,
-            open=lambda: _guarded(lambda: _open_kernel(backend, case, device, dtype, seed + index)),
+            open=lambda has_memory: _guarded(
+                lambda: _open_kernel(backend, case, device, dtype, seed + index, has_memory)
+            ),
         )
 
     return [
@@ -195,7 +202,9 @@ def _kernel_cells(device: str, dtype: str, seed: int) -> list[SuiteCell]:
 
 
 @torch.inference_mode()
-def _open_kernel(backend: str, case: Case, device: str, dtype: str, seed: int) -> Opened:
+def _open_kernel(
+    backend: str, case: Case, device: str, dtype: str, seed: int, has_memory: bool
+) -> Opened:
     where = torch.device(device)
     inputs = attention_backends.random_inputs(case.facts, where, getattr(torch, dtype), seed)
     truth = truth_of(inputs, case.plan)
@@ -210,12 +219,12 @@ def _open_kernel(backend: str, case: Case, device: str, dtype: str, seed: int) -
         with torch.inference_mode():
             return Sample(timed.sample(), {})
 
-    memory = {"allocated in a call": peak_allocated_bytes(lambda: call(inputs), device)}
+    memory = _allocated(lambda: call(inputs), device) if has_memory else {}
     return _warm(sample, check.error, check.budget, memory)
 
 
 def _codec_cell(device: str, dtype: str, seed: int) -> SuiteCell:
-    def opened() -> Opened:
+    def opened(has_memory: bool) -> Opened:
         decode, error, budget = codec_decode(CODEC_MODEL, CODEC_FRAMES, dtype, device, seed)
         if error > budget:
             return _wrong(error, budget)
@@ -226,7 +235,7 @@ def _codec_cell(device: str, dtype: str, seed: int) -> SuiteCell:
                 decode()
             return Sample(watch.total_ms, {})
 
-        memory = {"allocated in a call": peak_allocated_bytes(decode, device)}
+        memory = _allocated(decode, device) if has_memory else {}
         return _warm(sample, error, budget, memory)
 
     return SuiteCell(
@@ -234,8 +243,12 @@ def _codec_cell(device: str, dtype: str, seed: int) -> SuiteCell:
         kind="codec",
         axes={"model": CODEC_MODEL, "frames": str(CODEC_FRAMES), "dtype": dtype},
         block_seconds=None,
-        open=lambda: _guarded(opened),
+        open=lambda has_memory: _guarded(lambda: opened(has_memory)),
     )
+
+
+def _allocated(call: Callable[[], object], device: str) -> dict[str, int]:
+    return {"allocated in a call": peak_allocated_bytes(call, device)}
 
 
 def _warm(

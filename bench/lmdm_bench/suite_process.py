@@ -44,7 +44,7 @@ class WorkerSample:
 
 
 class SuiteProcess:
-    """``with SuiteProcess(…) as worker``: a worker that has said what it can measure."""
+    """``with SuiteProcess(…) as worker``: a worker that starts; ``greet`` waits until it has."""
 
     def __init__(
         self,
@@ -73,18 +73,6 @@ class SuiteProcess:
                 text=True,
                 encoding="utf-8",
             )
-        try:
-            hello = self._read()
-            if hello.get("protocol") != PROTOCOL:
-                raise InputError(
-                    f"this revision's suite speaks protocol {hello.get('protocol')!r}, and the one "
-                    f"that compares speaks {PROTOCOL}: compare from a checkout between the two"
-                )
-            cells = decode(tuple[WorkerCell, ...], hello["cells"], "hello")
-        except BaseException:
-            self._end()
-            raise
-        self.cells = {one.name: one for one in cells}
         return self
 
     def __exit__(
@@ -95,33 +83,50 @@ class SuiteProcess:
     ) -> None:
         self._end()
 
-    def open(self, name: str) -> CellSide:
-        """Build, check and warm up a cell. Raises WorkerLost."""
-        side: CellSide = self._answer({"open": name}, CellSide, "side")
+    def greet(self) -> None:
+        """Wait until it has said what it can measure, in ``cells``.
+
+        Raises WorkerLost, and InputError where it speaks another protocol.
+        """
+        hello = self._read()
+        if hello.get("protocol") != PROTOCOL:
+            raise InputError(
+                f"this revision's suite speaks protocol {hello.get('protocol')!r}, and the one "
+                f"that compares speaks {PROTOCOL}: compare from a checkout between the two"
+            )
+        try:
+            cells = decode(tuple[WorkerCell, ...], hello.get("cells"), "hello")
+        except RecordError as error:
+            raise WorkerLost(f"it said what it cannot mean: {error}") from error
+        self.cells = {one.name: one for one in cells}
+
+    def begin_open(self, name: str, *, has_memory: bool) -> None:
+        """Ask for a cell to be built, checked and warmed up; ``opened`` waits for it."""
+        self._ask({"do": "open", "cell": name, "has_memory": has_memory})
+
+    def opened(self) -> CellSide:
+        """How the cell that was asked for went. Raises WorkerLost."""
+        side: CellSide = self._answer(CellSide, "side")
         return side
 
     def sample(self, name: str) -> WorkerSample:
         """One sample of an open cell. Raises WorkerLost."""
-        sample: WorkerSample = self._answer({"sample": name}, WorkerSample, None)
+        self._ask({"do": "sample", "cell": name})
+        sample: WorkerSample = self._answer(WorkerSample, None)
         return sample
 
-    def close(self, name: str) -> None:
-        """Let go of a cell. Raises WorkerLost."""
-        self._ask({"close": name})
-
-    def _answer(self, request: dict[str, str], kind: type, field: str | None) -> Any:
-        answer = self._ask(request)
-        try:
-            return decode(kind, answer if field is None else answer.get(field), "answer")
-        except RecordError as error:
-            raise WorkerLost(f"it answered what is none: {error}") from error
-
-    def _ask(self, request: dict[str, str]) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it has ended; reading says how
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        return self._read()
+
+    def _answer(self, kind: type, field: str | None) -> Any:
+        answer = self._read()
+        try:
+            return decode(kind, answer if field is None else answer.get(field), "answer")
+        except RecordError as error:
+            raise WorkerLost(f"it answered what is none: {error}") from error
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None

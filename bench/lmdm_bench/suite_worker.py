@@ -5,9 +5,11 @@
 One JSON object a line, in both directions; whatever else is written to standard output goes to
 standard error. It says ``hello`` first, then answers each request, and ends when its input does:
 
-    {"open": NAME}    {"side": {…}}                        a CellSide's fields
-    {"sample": NAME}  {"service_ms", "stages", "controls"} one sample, and what the machine does
-    {"close": NAME}   {}                                   lets go of the cell
+    {"do": "open", "cell": NAME, "has_memory": BOOL}   → {"side": a CellSide's fields}
+    {"do": "sample", "cell": NAME}                     → {"service_ms", "stages", "controls"}
+
+Opening may take half the cores, so that both sides can do it at once; a sample takes them all, and
+one side alone takes it at a time.
 """
 
 import dataclasses
@@ -15,12 +17,23 @@ import gc
 import json
 import os
 import signal
+import statistics
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from lmdm_bench.suite import Sample
 
 # A worker of another revision is only understood if it speaks the same.
 PROTOCOL = 1
+
+MS_PER_SECOND = 1e3
+# A sample of what is shorter is the mean of several: single ones of some milliseconds varied by
+# 10 to 20 % on two cores.
+LEAST_SAMPLE_MS = 40.0
 
 Answer = dict[str, Any]
 
@@ -52,26 +65,52 @@ class Worker:
 
     def answer(self, request: Answer) -> Answer:
         """Raises KeyError for a request or a cell that is not known."""
-        ((verb, name),) = request.items()
-        return {"open": self._open, "sample": self._sample, "close": self._close}[verb](name)
+        do: Callable[..., Answer] = {"open": self._open, "sample": self._sample}[request["do"]]
+        return do(**{name: value for name, value in request.items() if name != "do"})
 
-    def _open(self, name: str) -> Answer:
-        opened = self._cells[name].open()
+    def _open(self, cell: str, has_memory: bool) -> Answer:
+        with _fewer_threads():
+            opened = self._cells[cell].open(has_memory)
         if opened.sample is not None:
-            self._samples[name] = opened.sample
+            self._samples[cell] = opened.sample
         # What is alive now is left out of later collections, which would else fall into samples.
         gc.collect()
         gc.freeze()
         return {"side": dataclasses.asdict(opened.side)}
 
-    def _sample(self, name: str) -> Answer:
+    def _sample(self, cell: str) -> Answer:
         controls = self._controls.sample()
-        sample = self._samples[name]()
+        sample = mean_sample(self._samples[cell], LEAST_SAMPLE_MS)
         return dataclasses.asdict(sample) | {"controls": controls}
 
-    def _close(self, name: str) -> Answer:
-        self._samples.pop(name, None)
-        return {}
+
+def mean_sample(take: Callable[[], "Sample"], least_ms: float) -> "Sample":
+    """The mean of as many samples as fill that time; of several the first is left out, which comes
+    after a pause and a copy that has taken the cache.
+    """
+    began = time.perf_counter()
+    samples = [take()]
+    while (time.perf_counter() - began) * MS_PER_SECOND < least_ms:
+        samples.append(take())
+    kept = samples[1:] or samples
+    return type(samples[0])(
+        service_ms=statistics.fmean(one.service_ms for one in kept),
+        stages={
+            name: statistics.fmean(one.stages[name] for one in kept) for name in kept[0].stages
+        },
+    )
+
+
+@contextmanager
+def _fewer_threads() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def serve(worker: Worker, requests: Iterable[str], answers: TextIO) -> None:

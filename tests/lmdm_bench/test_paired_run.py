@@ -32,17 +32,21 @@ class FakeWorker:
     refusal: Exception | None = None
 
     def __enter__(self) -> "FakeWorker":
-        if self.refusal is not None:
-            raise self.refusal
         self.log.append((self.side, "start", ""))
         return self
+
+    def greet(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     def __exit__(self, *_: object) -> None:
         self.log.append((self.side, "end", ""))
 
-    def open(self, name: str) -> CellSide:
-        self.log.append((self.side, "open", name))
-        return self.sides.get(name, OK)
+    def begin_open(self, name: str, *, has_memory: bool) -> None:
+        self.log.append((self.side, "open with memory" if has_memory else "open", name))
+
+    def opened(self) -> CellSide:
+        return self.sides.get(self.log[-1][2], OK)
 
     def sample(self, name: str) -> WorkerSample:
         self.log.append((self.side, "sample", name))
@@ -103,6 +107,9 @@ def test_pairs_are_adjacent_and_their_order_is_drawn(case: Case) -> None:
     for first, second in zip(samples[::2], samples[1::2], strict=True):
         assert first[2] == second[2]
         assert {first[0], second[0]} == {"a", "b"}
+    num_kept = sum(len(p.b_first) for cell in record.compared_cells for p in cell.processes)
+    # The first pair of each cell of each process is not kept.
+    assert len(samples) == 2 * (num_kept + len(NAMES) * case.num_processes)
     for cell in record.compared_cells:
         assert [one.is_confirming for one in cell.processes] == [False, False]
         for process in cell.processes:
@@ -117,7 +124,18 @@ def test_pairs_are_adjacent_and_their_order_is_drawn(case: Case) -> None:
 def test_each_process_is_a_new_one_of_each_side(case: Case) -> None:
     case.run()
     starts = [(side, verb) for side, verb, _ in case.log if verb in ("start", "end")]
-    assert starts == [("a", "start"), ("b", "start"), ("b", "end"), ("a", "end")] * 2
+    first, other = starts[0][0], starts[1][0]
+    assert {first, other} == {"a", "b"}
+    in_turn = [(first, "start"), (other, "start"), (other, "end"), (first, "end")]
+    assert starts == in_turn + [("ab"["ab".index(one) - 1], verb) for one, verb in in_turn]
+
+
+def test_memory_is_counted_once_and_both_sides_are_built_at_once(case: Case) -> None:
+    case.run()
+    opens = [one for one in case.log if one[1].startswith("open")]
+    assert [verb for _, verb, _ in opens] == ["open with memory"] * 6 + ["open"] * 6
+    for one, other in zip(opens[::2], opens[1::2], strict=True):
+        assert one[2] == other[2] and {one[0], other[0]} == {"a", "b"}
 
 
 def test_what_differs_is_measured_again_and_only_that(case: Case) -> None:
@@ -143,7 +161,7 @@ def test_a_cell_that_is_wrong_on_one_side_is_not_timed(case: Case) -> None:
     assert not broken.processes
     assert ("a", "sample", NAMES[1]) not in case.log
     # It is not built again in the next process.
-    assert case.log.count(("b", "open", NAMES[1])) == 1
+    assert len([one for one in case.log if one[1].startswith("open") and one[2] == NAMES[1]]) == 2
 
 
 def test_a_lost_worker_costs_its_cell_and_the_rest_of_that_process_alone(case: Case) -> None:
@@ -162,14 +180,14 @@ def test_ctrl_c_keeps_what_is_finished(case: Case) -> None:
     count = iter(range(1000))
 
     def times(_: str) -> float:
-        if next(count) == 20:
+        if next(count) == 24:
             raise KeyboardInterrupt
         return 1.0
 
     case.workers["b"]["times"] = times
     record = case.run()
     assert record.settings.is_interrupted
-    assert case.log[-2:] == [("b", "end", ""), ("a", "end", "")]
+    assert {one[:2] for one in case.log[-2:]} == {("b", "end"), ("a", "end")}
     assert any(one.processes for one in record.compared_cells)
 
 
@@ -203,18 +221,20 @@ def test_one_name_for_different_work_is_refused_with_the_fields(case: Case) -> N
     case.workers["b"]["cells"] = {NAMES[0]: other}
     with pytest.raises(InputError, match="dtype none against float16; steps 2 against 4"):
         case.run()
-    assert case.log[-1] == ("a", "end", "")
+    assert {one[:2] for one in case.log[-2:]} == {("b", "end"), ("a", "end")}
 
 
 def test_a_side_that_does_not_start_is_named(case: Case) -> None:
     case.workers["b"]["refusal"] = WorkerLost("it ended with exit code 1")
     with pytest.raises(InputError, match=r"side b \(working tree\) does not start: it ended"):
         case.run()
-    assert case.log == [("a", "start", ""), ("a", "end", "")]
+    assert sorted(case.log) == [(one, verb, "") for one in "ab" for verb in ("end", "start")]
 
 
 def test_memory_is_the_most_that_was_seen_and_the_error_the_worst(case: Case) -> None:
-    seen = iter([OK, replace(OK, error=0.15, memory_bytes={"allocated": 90})])
+    seen = iter(
+        [OK, replace(OK, error=0.15, memory_bytes={"allocated": 90}), replace(OK, memory_bytes={})]
+    )
     lane = paired_run._Lane(WorkerCell("one", "block", {}, None))
     for side in seen:
         lane.saw("a", side)

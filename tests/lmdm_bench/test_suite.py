@@ -64,7 +64,7 @@ def test_axes_say_what_was_asked_for() -> None:
     ],
 )
 def test_a_cell_opens_checked_and_gives_samples(name: str) -> None:
-    opened = cells()[name].open()
+    opened = cells()[name].open(True)
     assert opened.side.status == "OK", opened.side
     assert opened.side.error is not None
     assert opened.side.budget is not None
@@ -82,7 +82,7 @@ def test_a_cell_opens_checked_and_gives_samples(name: str) -> None:
 def test_every_scheme_names_its_stages() -> None:
     stages = {}
     for scheme in DIFFUSION_SCHEMES:
-        sample = cells()[f"{scheme} · tiny"].open().sample
+        sample = cells()[f"{scheme} · tiny"].open(True).sample
         assert sample is not None
         stages[scheme] = set(sample().stages)
     # Block-causal's commit is part of its first step; what calling it takes is told too.
@@ -92,8 +92,14 @@ def test_every_scheme_names_its_stages() -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_memory_is_the_same_each_time() -> None:
-    first, second = (cells()["block-causal · tiny"].open().side for _ in range(2))
+    first, second = (cells()["block-causal · tiny"].open(True).side for _ in range(2))
     assert first.memory_bytes == second.memory_bytes
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", ["outpaint · tiny", "range · full", "codec decode · tiny"])
+def test_what_is_allocated_is_only_counted_if_asked_for(name: str) -> None:
+    assert not [one for one in cells()[name].open(False).side.memory_bytes if "allocated" in one]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -104,7 +110,7 @@ def test_what_is_wrong_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
         return Check("an oracle", 2, 2, 0.5, 0.1, 0.2, is_within_budget=False)
 
     monkeypatch.setattr(DiffusionModel, "_check", wrong)
-    opened = cells()["outpaint · tiny"].open()
+    opened = cells()["outpaint · tiny"].open(True)
     assert opened.sample is None
     assert opened.side.status == "INCORRECT"
     assert opened.side.reason == "error 0.5 is over the budget of 0.2; nothing was timed"
@@ -116,7 +122,7 @@ def test_what_fails_is_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
         raise MemoryError("no room for the weights")
 
     monkeypatch.setattr("lmdm_bench.subjects.Model", fail)
-    opened = cells()["outpaint · tiny"].open()
+    opened = cells()["outpaint · tiny"].open(True)
     assert opened.sample is None
     assert opened.side.status == "OOM"
 

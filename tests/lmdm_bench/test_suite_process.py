@@ -19,7 +19,7 @@ ANSWERS = """
     def say(one): print(json.dumps(one), flush=True)
     say({{"protocol": {protocol}, "cells": [{cell}]}})
     for line in sys.stdin:
-        (verb, name), = json.loads(line).items()
+        request = json.loads(line)
         {answer}
 """
 
@@ -44,6 +44,7 @@ def children() -> list[psutil.Process]:
 
 def test_it_says_what_there_is_and_gives_samples(tmp_path: Path) -> None:
     with worker(tmp_path) as one:
+        one.greet()
         assert one.cells["one"].axes == {"steps": "2"}
         assert one.sample("one").stages == {"host": 3.0}
         assert len(children()) == 1
@@ -60,7 +61,9 @@ def test_a_cell_is_opened_with_how_it_went(tmp_path: Path) -> None:
         "misses": None,
     }
     with worker(tmp_path, f"say({{'side': {side}}})") as one:
-        assert one.open("one").status == "OOM"
+        one.greet()
+        one.begin_open("one", has_memory=True)
+        assert one.opened().status == "OOM"
 
 
 @pytest.mark.parametrize(
@@ -75,26 +78,35 @@ def test_a_cell_is_opened_with_how_it_went(tmp_path: Path) -> None:
     ],
 )
 def test_a_lost_worker_says_how_it_was_lost(tmp_path: Path, answer: str, words: str) -> None:
-    with worker(tmp_path, answer) as one, pytest.raises(WorkerLost, match=words):
-        one.sample("one")
+    with worker(tmp_path, answer) as one:
+        one.greet()
+        with pytest.raises(WorkerLost, match=words):
+            one.sample("one")
     assert not children()
 
 
-def test_a_worker_that_cannot_start_is_lost_before_it_begins(tmp_path: Path) -> None:
-    with (
-        pytest.raises(WorkerLost, match="no torch here"),
-        started(tmp_path, "raise ImportError('no torch here')"),
-    ):
-        pass
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ImportError('no torch here')", "no torch here"),
+        (f"print('{{\"protocol\": {PROTOCOL}}}')", "hello should be a list"),
+        ("print('good morning')", "ended with exit code 0"),
+    ],
+)
+def test_a_worker_that_does_not_come_to_begin_is_lost(
+    tmp_path: Path, code: str, words: str
+) -> None:
+    with started(tmp_path, code) as one, pytest.raises(WorkerLost, match=words):
+        one.greet()
     assert not children()
 
 
 def test_another_protocol_is_refused(tmp_path: Path) -> None:
     with (
+        worker(tmp_path, protocol=PROTOCOL + 1) as one,
         pytest.raises(InputError, match=f"protocol {PROTOCOL + 1}"),
-        worker(tmp_path, protocol=PROTOCOL + 1),
     ):
-        pass
+        one.greet()
     assert not children()
 
 

@@ -5,18 +5,19 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from lmdm_bench import suite
+from lmdm_bench import suite, suite_worker
 from lmdm_bench.compare_record import CellSide
 from lmdm_bench.suite import Opened, Sample, SuiteCell
-from lmdm_bench.suite_worker import PROTOCOL, Worker, serve
+from lmdm_bench.suite_worker import PROTOCOL, Worker, mean_sample, serve
 
 
 def cell(name: str, opened: Opened) -> SuiteCell:
-    return SuiteCell(name, "block", {"steps": "2"}, 2.0, lambda: opened)
+    return SuiteCell(name, "block", {"steps": "2"}, 2.0, lambda has_memory: opened)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,11 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "suite", lambda device, dtype, seed: found)
 
 
-def answers(*requests: dict[str, str]) -> list[dict[str, object]]:
+def opening(name: str) -> dict[str, object]:
+    return {"do": "open", "cell": name, "has_memory": True}
+
+
+def answers(*requests: dict[str, object]) -> list[dict[str, object]]:
     written = io.StringIO()
     serve(Worker("cpu", "float32", 0), [json.dumps(one) for one in requests], written)
     return [json.loads(line) for line in written.getvalue().splitlines()]
@@ -43,23 +48,54 @@ def answers(*requests: dict[str, str]) -> list[dict[str, object]]:
 
 @pytest.mark.usefixtures("cells")
 def test_it_says_what_it_can_measure_then_answers_in_order() -> None:
-    hello, opened, sampled, closed, wrong = answers(
-        {"open": "right"}, {"sample": "right"}, {"close": "right"}, {"open": "wrong"}
+    hello, opened, sampled, wrong = answers(
+        opening("right"), {"do": "sample", "cell": "right"}, opening("wrong")
     )
     assert hello["protocol"] == PROTOCOL
     assert [one["name"] for one in hello["cells"]] == ["right", "wrong"]  # type: ignore[attr-defined]
     assert opened["side"]["memory_bytes"] == {"allocated": 5}  # type: ignore[index]
     assert sampled["stages"] == {"host": 3.0}
     assert set(sampled["controls"]) == {"product", "copy", "canary"}  # type: ignore[call-overload]
-    assert closed == {}
     assert wrong["side"]["reason"] == "it is off"  # type: ignore[index]
 
 
 @pytest.mark.usefixtures("cells")
-@pytest.mark.parametrize("request_", [{"sample": "wrong"}, {"open": "none"}, {"dance": "right"}])
-def test_what_it_cannot_do_ends_it(request_: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [{"do": "sample", "cell": "wrong"}, opening("none"), {"do": "dance", "cell": "right"}],
+)
+def test_what_it_cannot_do_ends_it(request_: dict[str, object]) -> None:
     with pytest.raises(KeyError):
-        answers({"open": "wrong"}, request_)
+        answers(opening("wrong"), request_)
+
+
+def test_short_samples_are_averaged_without_the_first_and_long_ones_are_one() -> None:
+    taken = iter([9.0, 2.0, 4.0, 6.0])
+
+    def take() -> Sample:
+        time.sleep(0.004)
+        service_ms = next(taken)
+        return Sample(service_ms, {"first_step": 0.75 * service_ms, "host": 0.25 * service_ms})
+
+    mean = mean_sample(take, 13.0)
+    assert mean.service_ms == 4.0
+    assert mean.stages == {"first_step": 3.0, "host": 1.0}
+    taken = iter([9.0])
+    assert mean_sample(take, 1.0).service_ms == 9.0
+
+
+def test_half_the_threads_build_and_all_of_them_run() -> None:
+    import torch
+
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(4)
+    try:
+        with suite_worker._fewer_threads():
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 4]
 
 
 def test_only_answers_come_on_its_standard_output() -> None:
