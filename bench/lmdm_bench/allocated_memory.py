@@ -23,7 +23,7 @@ from lmdm_bench.profiler_notes import without_profiler_notes
 class Change:
     """One allocation (``num_bytes`` above 0) or release (below), in nanoseconds of the profiler.
 
-    ``event`` is torch's own, whose parents are the operators and Python frames around it.
+    ``event`` is torch's own, whose parents are the operators and ranges around it.
     """
 
     at_ns: int
@@ -44,7 +44,7 @@ def peak_allocated_bytes(make: Callable[[], object], device: str = "cpu") -> int
         return _cuda_peak_bytes(make, device)
     if kind != "cpu":
         raise UnsupportedError(f"torch does not count each allocation on {device}")
-    with _garbage_kept(), without_profiler_notes(), allocations_seen() as seen:
+    with garbage_kept(), without_profiler_notes(), allocations_seen() as seen:
         make()
     return peak_bytes(seen.changes())
 
@@ -72,15 +72,10 @@ class AllocationsSeen:
 
 
 @contextmanager
-def allocations_seen(*, with_stack: bool = False) -> Iterator[AllocationsSeen]:
-    """Watch this thread's allocations; ``with_stack`` adds the Python frames around each."""
-    profiler = profile(
-        activities=[ProfilerActivity.CPU],
-        profile_memory=True,
-        with_stack=with_stack,
-        acc_events=True,
-    )
-    with profiler:
+def allocations_seen() -> Iterator[AllocationsSeen]:
+    """Watch this thread's allocations, and the operators and ranges around them."""
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         yield AllocationsSeen(profiler)
 
 
@@ -94,7 +89,7 @@ def peak_bytes(changes: Iterable[Change]) -> int:
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
+def garbage_kept() -> Iterator[None]:
     """No collection falls into the call: when it came would be chance."""
     gc.collect()
     was_enabled = gc.isenabled()
@@ -110,7 +105,7 @@ def _cuda_peak_bytes(make: Callable[[], object], device: str) -> int:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    with _garbage_kept():
+    with garbage_kept():
         make()
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before
