@@ -18,6 +18,10 @@ from lmdm_bench.suite_worker import PROTOCOL
 
 MODULE = "lmdm_bench.suite_worker"
 END_SECONDS = 5.0
+# After a pause the system may wake two threads on one core, where they wait for each other by
+# spinning: samples of 5 ms then spread by 60 % instead of 3 %. So each is bound to a core of its
+# own, unless the user has bound them otherwise.
+BOUND_THREADS = {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
 
 
 class WorkerLost(RuntimeError):
@@ -56,7 +60,7 @@ class SuiteProcess:
         seed: int,
     ) -> None:
         self._command = [str(python), "-P", "-m", MODULE, device, dtype, str(seed)]
-        self._environ = dict(environ)
+        self._environ = BOUND_THREADS | dict(environ)
         self._folder = folder
         self.cells: dict[str, WorkerCell] = {}
 

@@ -110,6 +110,25 @@ def test_another_protocol_is_refused(tmp_path: Path) -> None:
     assert not children()
 
 
+def test_its_threads_are_bound_to_cores_unless_the_user_has_bound_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os, sys; sys.exit(os.environ['OMP_PROC_BIND'] + os.environ['OMP_PLACES'])"
+    (tmp_path / "as it is").mkdir()
+    (tmp_path / "as set").mkdir()
+    with (
+        started(tmp_path / "as it is", code) as one,
+        pytest.raises(WorkerLost, match="1: truecores"),
+    ):
+        one.greet()
+    monkeypatch.setenv("OMP_PROC_BIND", "spread")
+    with (
+        started(tmp_path / "as set", code) as one,
+        pytest.raises(WorkerLost, match="1: spreadcores"),
+    ):
+        one.greet()
+
+
 def test_it_is_stopped_whatever_it_is_doing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), worker(tmp_path, "import time; time.sleep(99)"):
         raise KeyboardInterrupt
