@@ -41,8 +41,8 @@ def compare(
     ] = "",
     minutes: Annotated[
         float, typer.Option(help="Of measuring revisions; what differs takes more.")
-    ] = 3.0,
-    processes: Annotated[int, typer.Option(help="Of each side, one after another.")] = 3,
+    ] = 3.5,
+    processes: Annotated[int, typer.Option(help="Of each side, one after another.")] = 2,
     gate: Annotated[
         Path | None, typer.Option(help="Thresholds; else gate.toml here, if there is one.")
     ] = None,

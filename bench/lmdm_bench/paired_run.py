@@ -35,7 +35,7 @@ from lmdm_bench.tool import describe_tool
 SECONDS_PER_MINUTE = 60.0
 
 NUM_CONFIRMING = 2
-CONFIRMING_SECONDS = 45.0
+CONFIRMING_SECONDS = 40.0
 # Fewer rounds tell nothing of a process; more than those little new.
 MIN_ROUNDS = 6
 MOST_ROUNDS = 60
@@ -227,18 +227,16 @@ class PairedRun:
         self._lanes = {name: _Lane(b.cells[name]) for name in common}
 
     def _open(self, lane: _Lane, a: SuiteProcess, b: SuiteProcess) -> None:
-        """Build the cell on both sides at once, unless it has failed before."""
+        """Build the cell on both sides, one after the other, unless it has failed before."""
         if not lane.is_well:
             return
-        workers = (("a", a), ("b", b))
-        for _, worker in workers:
-            worker.begin_open(lane.name, has_memory=not lane.sides)
-        for name, worker in workers:
+        has_memory = not lane.sides
+        for name, worker in (("a", a), ("b", b)):
             with _losses(lane, name):
-                lane.saw(name, worker.opened())
+                lane.saw(name, worker.open(lane.name, has_memory=has_memory))
         lane.is_open = lane.is_well
         if lane.is_open:
-            # With all threads for the first time: not kept.
+            # The first pair is a warm-up: not kept.
             self._pair(lane, a, b)
             lane.pairs.clear()
 

@@ -104,12 +104,9 @@ class SuiteProcess:
             raise WorkerLost(f"it said what it cannot mean: {error}") from error
         self.cells = {one.name: one for one in cells}
 
-    def begin_open(self, name: str, *, has_memory: bool) -> None:
-        """Ask for a cell to be built, checked and warmed up; ``opened`` waits for it."""
+    def open(self, name: str, *, has_memory: bool) -> CellSide:
+        """Build, check and warm up a cell. Raises WorkerLost."""
         self._ask({"do": "open", "cell": name, "has_memory": has_memory})
-
-    def opened(self) -> CellSide:
-        """How the cell that was asked for went. Raises WorkerLost."""
         side: CellSide = self._answer(CellSide, "side")
         return side
 

@@ -8,8 +8,7 @@ standard error. It says ``hello`` first, then answers each request, and ends whe
     {"do": "open", "cell": NAME, "has_memory": BOOL}   → {"side": a CellSide's fields}
     {"do": "sample", "cell": NAME}                     → {"service_ms", "stages", "controls"}
 
-Opening may take half the cores, so that both sides can do it at once; a sample takes them all, and
-one side alone takes it at a time.
+Either takes all the cores, so one side alone is asked at a time.
 """
 
 import dataclasses
@@ -20,8 +19,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -69,8 +67,7 @@ class Worker:
         return do(**{name: value for name, value in request.items() if name != "do"})
 
     def _open(self, cell: str, has_memory: bool) -> Answer:
-        with _fewer_threads():
-            opened = self._cells[cell].open(has_memory)
+        opened = self._cells[cell].open(has_memory)
         if opened.sample is not None:
             self._samples[cell] = opened.sample
         # What is alive now is left out of later collections, which would else fall into samples.
@@ -99,18 +96,6 @@ def mean_sample(take: Callable[[], "Sample"], least_ms: float) -> "Sample":
             name: statistics.fmean(one.stages[name] for one in kept) for name in kept[0].stages
         },
     )
-
-
-@contextmanager
-def _fewer_threads() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // 2))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def serve(worker: Worker, requests: Iterable[str], answers: TextIO) -> None:

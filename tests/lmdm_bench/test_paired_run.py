@@ -42,11 +42,9 @@ class FakeWorker:
     def __exit__(self, *_: object) -> None:
         self.log.append((self.side, "end", ""))
 
-    def begin_open(self, name: str, *, has_memory: bool) -> None:
+    def open(self, name: str, *, has_memory: bool) -> CellSide:
         self.log.append((self.side, "open with memory" if has_memory else "open", name))
-
-    def opened(self) -> CellSide:
-        return self.sides.get(self.log[-1][2], OK)
+        return self.sides.get(name, OK)
 
     def sample(self, name: str) -> WorkerSample:
         self.log.append((self.side, "sample", name))
@@ -130,7 +128,7 @@ def test_each_process_is_a_new_one_of_each_side(case: Case) -> None:
     assert starts == in_turn + [("ab"["ab".index(one) - 1], verb) for one, verb in in_turn]
 
 
-def test_memory_is_counted_once_and_both_sides_are_built_at_once(case: Case) -> None:
+def test_memory_is_counted_once_on_both_sides(case: Case) -> None:
     case.run()
     opens = [one for one in case.log if one[1].startswith("open")]
     assert [verb for _, verb, _ in opens] == ["open with memory"] * 6 + ["open"] * 6

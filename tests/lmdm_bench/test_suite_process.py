@@ -62,8 +62,7 @@ def test_a_cell_is_opened_with_how_it_went(tmp_path: Path) -> None:
     }
     with worker(tmp_path, f"say({{'side': {side}}})") as one:
         one.greet()
-        one.begin_open("one", has_memory=True)
-        assert one.opened().status == "OOM"
+        assert one.open("one", has_memory=True).status == "OOM"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lmdm_bench import suite, suite_worker
+from lmdm_bench import suite
 from lmdm_bench.compare_record import CellSide
 from lmdm_bench.suite import Opened, Sample, SuiteCell
 from lmdm_bench.suite_worker import PROTOCOL, Worker, mean_sample, serve
@@ -82,20 +82,6 @@ def test_short_samples_are_averaged_without_the_first_and_long_ones_are_one() ->
     assert mean.stages == {"first_step": 3.0, "host": 1.0}
     taken = iter([9.0])
     assert mean_sample(take, 1.0).service_ms == 9.0
-
-
-def test_half_the_threads_build_and_all_of_them_run() -> None:
-    import torch
-
-    before, seen = torch.get_num_threads(), []
-    torch.set_num_threads(4)
-    try:
-        with suite_worker._fewer_threads():
-            seen.append(torch.get_num_threads())
-        seen.append(torch.get_num_threads())
-    finally:
-        torch.set_num_threads(before)
-    assert seen == [2, 4]
 
 
 def test_only_answers_come_on_its_standard_output() -> None:
