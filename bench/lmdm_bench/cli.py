@@ -36,6 +36,7 @@ from lmdm_bench.cli_options import (
     Sampler,
     Steps,
 )
+from lmdm_bench.cli_profile import profile
 from lmdm_bench.cli_shared import (
     INTERRUPTED,
     SOME_FAILED,
@@ -68,6 +69,7 @@ REPORTS_DATA = Path("reports/data")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(compare)
+app.command()(profile)
 
 
 def main() -> None:
