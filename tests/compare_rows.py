@@ -79,6 +79,7 @@ def untold(cell: str = CELL, **fields: object) -> Row:
         "verdict": "AMBIGUOUS",
         "effect": ratio(1.02, 0.99, 1.05),
         "reasons": ("The interval reaches across +3 %; about 98 pairs would probably tell.",),
+        "can_be_slower": True,
     }
     return row(cell, **planted | fields)  # type: ignore[arg-type]
 

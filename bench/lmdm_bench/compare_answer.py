@@ -18,14 +18,13 @@ from lmdm_bench.compare_verdicts import (
 )
 from lmdm_bench.compare_words import (
     amount,
-    change,
-    change_and_interval,
     effect_words,
     full_name,
     overall,
     quantity_words,
     time_rows,
 )
+from lmdm_bench.ratio_change import change, change_and_interval
 from lmdm_bench.record import Estimate
 
 EXIT_WORDS = {
@@ -59,7 +58,11 @@ def headline(record: CompareRecord, judgement: Judgement) -> str:
     if verdict == "SLOWER" and counted["SLOWER"] and counted["FASTER"]:
         faster, slower = counted["FASTER"], counted["SLOWER"]
         return f"Faster in {faster} and slower in {slower} of {len(times)} cells"
+    if verdict == "SAME" and counted["AMBIGUOUS"]:
+        return f"Nothing is slower in {len(times)} cells"
     found = [row for row in times if row.verdict == verdict]
+    if verdict == "AMBIGUOUS":
+        found = _perhaps_slower(found)
     found = found or [row for row in judgement.rows if row.verdict == verdict]
     if not found:
         return "Not all was compared"
@@ -117,8 +120,10 @@ def _opening(record: CompareRecord, judgement: Judgement) -> Iterator[str]:
         yield f"{'Slower' if broken else 'No, it is slower'}: {_moved(slower, times)}."
     elif faster:
         yield f"{'Faster' if broken else 'Yes, it is faster'}: {_moved(faster, times)}."
+    elif any(row.can_be_slower for row in untold):
+        yield f"This run cannot tell{_in_so_many(_perhaps_slower(untold), times)}."
     elif untold:
-        yield f"This run cannot tell{_in_so_many(untold, times)}."
+        yield "Nothing is slower."
     elif same and not broken:
         yield f"No difference in time: {_as_before(same)}"
     elif not broken:
@@ -197,12 +202,17 @@ def _beside_time(judgement: Judgement) -> Iterator[str]:
 
 def _untold(judgement: Judgement) -> Iterator[str]:
     """What cannot be told, and what would tell it."""
-    rows = _of(time_rows(judgement), "AMBIGUOUS")
+    untold = _of(time_rows(judgement), "AMBIGUOUS")
+    rows = _perhaps_slower(untold)
     for row in rows[:_MOST_NAMED]:
         yield f"{shown.plain(row.cell)} cannot be told, {change(row.effect)}."
         yield from map(shown.plain, row.reasons)
     if len(rows) > _MOST_NAMED:
         yield f"Nor can {len(rows) - _MOST_NAMED} more."
+    others = [row for row in untold if row not in rows]
+    if others:
+        are = "is" if len(others) == 1 else "are"
+        yield f"{_all_of(others)} {are} not slower; whether faster cannot be told."
     alone = _of(time_rows(judgement), "ALONE")
     if 0 < len(alone) < len(time_rows(judgement)):
         yield f"{_all_of(alone)} could not be compared. {_first_reason(alone[0])}"
@@ -236,6 +246,10 @@ def _checks(record: CompareRecord) -> Iterator[str]:
 
 def _of(rows: Sequence[Row], verdict: str) -> list[Row]:
     return [row for row in rows if row.verdict == verdict]
+
+
+def _perhaps_slower(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.can_be_slower]
 
 
 def _all_of(rows: Sequence[Row]) -> str:

@@ -15,7 +15,6 @@ from lmdm_bench.compare_verdicts import Judgement, Row, judge
 from lmdm_bench.compare_words import (
     VERDICT_SIGNS,
     amount,
-    change,
     differences,
     drift_words,
     effect_words,
@@ -31,6 +30,7 @@ from lmdm_bench.compare_words import (
 )
 from lmdm_bench.forest_figure import forest
 from lmdm_bench.judgement_json import judgement_json
+from lmdm_bench.ratio_change import change
 from lmdm_bench.record import write_whole
 from lmdm_bench.render import (
     TEMPLATE,

@@ -31,7 +31,7 @@ from lmdm_bench.compare_record import (
 from lmdm_bench.estimates import CONFIDENCE, needed_blocks
 from lmdm_bench.format import NBSP
 from lmdm_bench.gate import thresholds_of
-from lmdm_bench.record import Estimate
+from lmdm_bench.ratio_change import change, percent_more
 
 TimeVerdict = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS"]
 
@@ -143,10 +143,14 @@ def judged(one: Timed, source: Source) -> tuple[TimeVerdict, tuple[str, ...]]:
     return verdict, (_words(one), *doubts, *notes)
 
 
-def percent(found: Estimate) -> str:
-    """``+5.2 % [+4.1, +6.3]``: an effect as a change, with its interval where there is one."""
-    told = f"{_change(found.value or 1.0)}{NBSP}%"
-    return f"{told} [{f',{NBSP}'.join(map(_change, found.ci95))}]" if found.ci95 else told
+def can_be_slower(one: Timed) -> bool:
+    """Whether b may be slower by more than the threshold, for all that the first run tells.
+
+    Not where the interval ends below it, and neither the drift nor the clock casts doubt on that.
+    """
+    if isinstance(one.first, str) or has_doubts(one):
+        return True
+    return one.first.ci95[1] > 1 + one.threshold
 
 
 def _timed(
@@ -248,7 +252,7 @@ def _drift_doubt(one: Timed) -> str | None:
     name, control = one.drift
     return (
         f"The machine drifted: the {name}, fixed work that the change does not touch, "
-        f"moved by {percent(control.estimate)}."
+        f"moved by {change(control.estimate)}."
     )
 
 
@@ -257,7 +261,7 @@ def _clock_doubt(one: Timed) -> str | None:
     if not isinstance(one.cycles, Effect):
         return None
     low, high = one.cycles.ci95
-    told = f"in cycles of the canary it is {percent(one.cycles.estimate)}."
+    told = f"in cycles of the canary it is {change(one.cycles.estimate)}."
     if (one.verdict == "SLOWER" and low <= 1) or (one.verdict == "FASTER" and high >= 1):
         return f"The clock may be the reason: {told}"
     if one.verdict == "SAME" and _verdict(one.cycles, one.threshold) in ("SLOWER", "FASTER"):
@@ -285,7 +289,7 @@ def _words(one: Timed) -> str:
     if isinstance(one.first, str):
         return f"It cannot be told: {one.first}."
     borders = 1 / (1 + one.threshold), 1 + one.threshold
-    below, above = (f"{_change(border)}{NBSP}%" for border in borders)
+    below, above = (f"{percent_more(border)}{NBSP}%" for border in borders)
     if one.verdict == "SLOWER":
         return f"The whole interval is above {above}."
     if one.verdict == "FASTER":
@@ -302,7 +306,8 @@ def _words(one: Timed) -> str:
         if needed is None
         else f"about {needed} pairs would probably tell"
     )
-    return f"The interval reaches across {' and '.join(crossed)}; {help_is}."
+    is_not_slower = ", so it is not slower;" if high <= 1 + one.threshold else ";"
+    return f"The interval reaches across {' and '.join(crossed)}{is_not_slower} {help_is}."
 
 
 def _again(one: Timed) -> tuple[bool, str]:
@@ -318,7 +323,7 @@ def _again(one: Timed) -> tuple[bool, str]:
     else:
         is_confirmed = high < 1 and ratio < 1 / border
     word = "Confirmed" if is_confirmed else "Not confirmed"
-    return is_confirmed, f"{word}: measured again, it is {percent(one.confirming.estimate)}."
+    return is_confirmed, f"{word}: measured again, it is {change(one.confirming.estimate)}."
 
 
 def _of_records(one: Timed) -> str:
@@ -331,10 +336,6 @@ def _of_records(one: Timed) -> str:
             f"by about {allowance}"
         )
     return f"Records cannot be measured again: the interval rests on {rests}."
-
-
-def _change(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f}".replace("-", "−")
 
 
 def _a(times: Times) -> tuple[float, ...]:

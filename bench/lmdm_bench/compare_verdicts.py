@@ -19,13 +19,14 @@ from lmdm_bench.compare_timed import (
     STAGE,
     TIME,
     Timed,
+    can_be_slower,
     first_run,
     has_doubts,
     judged,
-    percent,
     timed,
 )
 from lmdm_bench.gate import thresholds_of
+from lmdm_bench.ratio_change import change
 from lmdm_bench.record import Estimate
 
 # FASTER, SLOWER and SAME are of times; MORE, LESS and SAME of exact memory and of dropouts. BROKEN:
@@ -70,7 +71,9 @@ class Row:
     ``drift`` that of the control which moved most. ``q`` is the least share of false alarms at
     which the table would still call this a difference (Benjamini and Hochberg). ``share`` is a
     stage's part of the cell's time on side a, ``contribution_ms`` what the stage adds to a sample's
-    time: a's median × (effect − 1). ``reasons`` are sentences, at least one.
+    time: a's median × (effect − 1). ``reasons`` are sentences, at least one. ``can_be_slower``: of
+    an AMBIGUOUS time, whether b may be slower by more than the threshold; if not, it is as fast or
+    faster, and only which of them cannot be told.
     """
 
     cell: str
@@ -91,6 +94,7 @@ class Row:
     q: float | None = None
     share: float | None = None
     contribution_ms: float | None = None
+    can_be_slower: bool = False
 
     @property
     def is_regression(self) -> bool:
@@ -113,9 +117,10 @@ class Judgement:
 def judge(record: CompareRecord) -> Judgement:
     """Every row of the comparison, and the exit code.
 
-    1 where any row is a regression; else 3 (inconclusive) where any cell's time is AMBIGUOUS or
-    ALONE, side a has cells that b has not, the run was interrupted, or nothing was compared; else
-    0. Stages and tails that are AMBIGUOUS do not make it 3: their cell's time has its own verdict.
+    1 where any row is a regression; else 3 (inconclusive) where any cell's time is AMBIGUOUS and
+    may be slower, or is ALONE, where side a has cells that b has not, the run was interrupted, or
+    nothing was compared; else 0. Stages and tails that are AMBIGUOUS do not make it 3: their cell's
+    time has its own verdict.
     """
     tested = [one for cell in record.compared_cells for one in _tested(cell, record.settings)]
     rows = _with_carriers(_beyond_chance(tested))
@@ -216,6 +221,7 @@ def _time_row(cell: CompareCell, settings: CompareSettings, one: Timed) -> Row:
         drift=None if one.drift is None else one.drift[1].estimate,
         share=one.share,
         contribution_ms=one.contribution_ms if one.quantity.startswith(STAGE) else None,
+        can_be_slower=verdict == "AMBIGUOUS" and can_be_slower(one),
     )
 
 
@@ -300,7 +306,9 @@ def _held_to(row: Row, q: float, num_rows: int) -> Row:
         f"It may be chance: {num_rows} rows were tested together, and of those that stand out like "
         f"this {shown.share(q)} would be no difference."
     )
-    return replace(row, q=q, verdict="AMBIGUOUS", reasons=(*row.reasons, doubt))
+    is_slower = row.verdict == "SLOWER"
+    reasons = (*row.reasons, doubt)
+    return replace(row, q=q, verdict="AMBIGUOUS", reasons=reasons, can_be_slower=is_slower)
 
 
 def _with_carriers(rows: Sequence[Row]) -> list[Row]:
@@ -318,13 +326,15 @@ def _carriers(time: Row, rows: Sequence[Row]) -> Iterator[str]:
         part = row.contribution_ms / difference_ms
         if part >= CARRYING_SHARE:
             name = row.quantity.removeprefix(STAGE).replace("_", " ")
-            yield f"Its {name} ({percent(row.effect)}) is {shown.share(part)} of the difference."
+            yield f"Its {name} ({change(row.effect)}) is {shown.share(part)} of the difference."
 
 
 def _exit_code(rows: Sequence[Row], settings: CompareSettings) -> int:
     if any(row.is_regression for row in rows):
         return EXIT_REGRESSION
-    is_untold = any(row.quantity == TIME and row.verdict in ("AMBIGUOUS", "ALONE") for row in rows)
+    is_untold = any(
+        row.quantity == TIME and (row.can_be_slower or row.verdict == "ALONE") for row in rows
+    )
     if is_untold or settings.only_a or settings.is_interrupted or not rows:
         return EXIT_INCONCLUSIVE
     return EXIT_SAME

@@ -14,6 +14,7 @@ from lmdm_bench.compare_verdicts import (
     Unit,
     Verdict,
 )
+from lmdm_bench.ratio_change import change, change_and_interval
 from lmdm_bench.record import Estimate
 
 # The sign says whether it takes more or less, or is broken, the same or not known; colour repeats
@@ -30,11 +31,8 @@ VERDICT_SIGNS: dict[Verdict, tuple[str, str]] = {
 }
 _MOVED = ("SLOWER", "FASTER", "MORE", "LESS")
 _COMMIT_LETTERS = 7
-# A change that doubles a time is told without decimals.
-_MUCH = 1.0
 _BYTE_UNITS = ("bytes", "KiB", "MiB", "GiB")
 _STEP_OF_UNITS = 1024.0
-_FEWEST_DECIMALS, _MOST_DECIMALS = 1, 4
 
 
 def signed(verdict: Verdict) -> str:
@@ -65,24 +63,6 @@ def full_name(row: Row) -> str:
     """``block-causal · sao-small``, and for a part of it ``…, first step``."""
     cell = shown.plain(row.cell)
     return cell if row.quantity == TIME else f"{cell}, {quantity_words(row)}"
-
-
-def change(effect: Estimate) -> str:
-    """``+5.2 % [+4.1, +6.3]`` of a ratio b ÷ a and its interval, or why there is none."""
-    value, interval = change_and_interval(effect)
-    return f"{value} {interval}".rstrip()
-
-
-def change_and_interval(effect: Estimate) -> tuple[str, str]:
-    """``+5.2 %`` and ``[+4.1, +6.3]``, or why there is none, apart."""
-    if effect.value is None:
-        return shown.NOT_AVAILABLE, f"({shown.plain(effect.reason or 'no reason given')})"
-    places = _decimals(effect)
-    value = f"{_percent(effect.value, places)}{shown.NBSP}%"
-    if effect.ci95 is None:
-        return value, f"({shown.plain(effect.reason)})" if effect.reason else ""
-    low, high = (_percent(end, places) for end in effect.ci95)
-    return value, f"[{low},{shown.NBSP}{high}]"
 
 
 def threshold_words(row: Row) -> str:
@@ -185,26 +165,3 @@ def telling_rows(judgement: Judgement) -> list[Row]:
 def time_rows(judgement: Judgement) -> list[Row]:
     """The row of each cell's whole time."""
     return [row for row in judgement.rows if row.quantity == TIME]
-
-
-def _percent(ratio: float, places: int) -> str:
-    """``+5.2``, ``−0.3`` or ``0.0``."""
-    told = round(100 * (ratio - 1), places)
-    if told == 0:
-        return f"{0:.{places}f}"
-    return f"{'+' if told > 0 else '−'}{shown.number(abs(told), places)}"
-
-
-def _decimals(effect: Estimate) -> int:
-    """Enough to tell the ends of an interval apart, and an exact figure from none."""
-    ends = effect.ci95 or (1.0, effect.value or 1.0)
-    if max(ends) - 1 >= _MUCH:
-        return 0
-    places = _FEWEST_DECIMALS
-    while (
-        places < _MOST_DECIMALS
-        and ends[0] != ends[1]
-        and round(100 * ends[0], places) == round(100 * ends[1], places)
-    ):
-        places += 1
-    return places

@@ -37,13 +37,13 @@ from lmdm_bench.compare_verdicts import STAGE, TIME, Judgement, Row, Verdict
 from lmdm_bench.compare_words import (
     VERDICT_SIGNS,
     amount,
-    change,
     effect_words,
     full_name,
     quantity_words,
     side_words,
     telling_rows,
 )
+from lmdm_bench.ratio_change import change
 from lmdm_bench.record import Estimate
 
 MARKERS: dict[Verdict, str] = {

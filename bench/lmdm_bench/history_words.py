@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from lmdm_bench import format as shown
 from lmdm_bench.change_points import Plateau
 from lmdm_bench.compare_cells import axis_words
-from lmdm_bench.compare_words import change_and_interval
 from lmdm_bench.history import HALF_WIDTH, Change, Series
 from lmdm_bench.history_index import Entry
+from lmdm_bench.ratio_change import change_and_interval
 
 COMMIT_LETTERS = 8
 DIRTY_SIGN = "+"

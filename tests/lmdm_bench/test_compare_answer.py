@@ -84,6 +84,16 @@ def test_what_cannot_be_told_says_what_would_tell_it():
     assert "Nor can 3 more." in many
 
 
+def test_what_is_not_slower_is_told_from_what_may_be():
+    not_slower = {"effect": ratio(0.97, 0.95, 0.99), "can_be_slower": False}
+    text = answer(untold("one", **not_slower), row("two"))
+    assert text.startswith("Nothing is slower. two takes as long as before")
+    assert "one is not slower; whether faster cannot be told." in text
+    both = answer(untold("one", **not_slower), untold("two"), row("three"))
+    assert both.startswith("This run cannot tell in 1 of 3 cells.")
+    assert "one is not slower" in both and "two cannot be told" in both
+
+
 def test_broken_comes_first_and_is_no_yes():
     text = answer(broken(cell="one"), faster(cell="two"))
     assert text.startswith("No: one is broken. Side a ended well, side b did not (INCORRECT")

@@ -41,7 +41,7 @@ def test_other_files_are_no_comparison(text: str, tmp_path: Path) -> None:
         (("settings", "gate", "block"), "3 %", "gate.block should be float"),
         (("settings", "source"), "rumours", "source is 'rumours'"),
         (("compared_cells", 0, "a", "status"), "FINE", "status is 'FINE'"),
-        (("compared_cells", 0, "processes", 0, "service", "a_ms"), [1.0], "16 samples on both"),
+        (("compared_cells", 0, "processes", 0, "service", "a_ms"), [1.0], "40 samples on both"),
         (("compared_cells", 0, "processes", 0, "controls", "copy", "b_ms"), [], "copy should have"),
         (("b",), None, "b should be"),
     ],
@@ -72,5 +72,5 @@ def test_samples_that_are_not_paired_may_differ_in_number() -> None:
     drawn = compare_records.same().compared_cells[0].processes[0]
     unpaired = dataclasses.replace(drawn, b_first=(), service=Times((1.0,), (1.0, 2.0)))
     assert unpaired.service.b_ms == (1.0, 2.0)
-    with pytest.raises(RecordError, match="service should have 16 samples on both sides"):
+    with pytest.raises(RecordError, match="service should have 40 samples on both sides"):
         dataclasses.replace(drawn, service=Times((1.0,), (1.0, 2.0)))
