@@ -103,7 +103,8 @@ def history_figure(title: str, found: Sequence[Series]) -> Figure:
             down = top + part.above + part.panel
             place = (_LEFT, height - down, _WIDTH, part.panel)
             sizes = (WIDTH_INCHES, height) * 2
-            axes = figure.add_axes([one / of for one, of in zip(place, sizes, strict=True)])
+            left, bottom, width, tall = (one / of for one, of in zip(place, sizes, strict=True))
+            axes = figure.add_axes((left, bottom, width, tall))
             _say_title(axes, part, found)
             if part.series.points:
                 _draw(axes, part)
@@ -114,7 +115,8 @@ def history_figure(title: str, found: Sequence[Series]) -> Figure:
 
 
 def _footer(found: Sequence[Series]) -> str:
-    entries = [one.entry for series in found for one in (*series.points, *series.missing)]
+    entries = [one.entry for series in found for one in series.points]
+    entries += [one.entry for series in found for one in series.missing]
     dates = sorted(map(_date, entries))
     told = [
         records_words(len({one.file for one in entries})),

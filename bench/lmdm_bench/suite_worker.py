@@ -63,8 +63,10 @@ class Worker:
 
     def answer(self, request: Answer) -> Answer:
         """Raises KeyError for a request or a cell that is not known."""
-        do: Callable[..., Answer] = {"open": self._open, "sample": self._sample}[request["do"]]
-        return do(**{name: value for name, value in request.items() if name != "do"})
+        verbs: dict[str, Callable[..., Answer]] = {"open": self._open, "sample": self._sample}
+        return verbs[request["do"]](
+            **{name: value for name, value in request.items() if name != "do"}
+        )
 
     def _open(self, cell: str, has_memory: bool) -> Answer:
         opened = self._cells[cell].open(has_memory)

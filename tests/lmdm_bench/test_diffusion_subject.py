@@ -91,9 +91,9 @@ def test_a_timed_block_is_the_stream_s_own_block(scheme: str) -> None:
 @pytest.mark.parametrize(
     ("scheme", "stages"),
     [
-        ("outpaint", {"step": 3, "commit": 1}),
+        ("outpaint", {"step": 3, "commit": 1, "context_encode (call)": 1}),
         ("encoder-decoder", {"context_encode": 1, "step": 3, "commit": 1}),
-        ("block-causal", {"step": 3}),
+        ("block-causal", {"step": 3, "context_encode (call)": 1, "commit (call)": 1}),
     ],
 )
 @pytest.mark.parametrize("has_codec", [True, False])
