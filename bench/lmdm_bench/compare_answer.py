@@ -72,6 +72,8 @@ def headline(record: CompareRecord, judgement: Judgement) -> str:
         return f"{word}: {full_name(found[0])}{moved}"
     if found[0].quantity != TIME:
         return f"{word}: {len(found)} parts of cells"
+    if len(found) == len(times) == 2:
+        return f"{word}: both cells"
     among = "all" if len(found) == len(times) else f"{len(found)} of"
     return f"{word}: {among} {len(times)} cells"
 

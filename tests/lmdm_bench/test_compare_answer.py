@@ -172,7 +172,7 @@ def test_what_is_missing_is_told():
         ([slower(), row("two")], "Slower: block-causal · sao-small, +16.4 % [+15.1, +17.8]"),
         ([slower("one"), faster(cell="two"), row()], "Faster in 1 and slower in 1 of 3 cells"),
         ([slower("one"), slower("two"), row()], "Slower: 2 of 3 cells"),
-        ([faster(cell="one"), faster(cell="two")], "Faster: all 2 cells"),
+        ([faster(cell="one"), faster(cell="two")], "Faster: both cells"),
         ([row("one"), first_step(cell="one")], "Slower: one, first step, +29.0 % [+27.6, +30.5]"),
         (
             [row("one"), memory(cell="one")],
