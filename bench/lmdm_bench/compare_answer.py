@@ -93,8 +93,7 @@ def compare_sentences(record: CompareRecord, judgement: Judgement) -> tuple[str,
         *_untold(judgement),
         *_checks(record),
         *_missing(record),
-        *(["It was interrupted before its end."] if record.settings.is_interrupted else []),
-        f"Exit code {judgement.exit_code}: {EXIT_WORDS[judgement.exit_code]}.",
+        _ending(record, judgement),
     )
 
 
@@ -244,6 +243,14 @@ def _checks(record: CompareRecord) -> Iterator[str]:
     most = max((one.error or 0.0) / (one.budget or math.inf) for one in checked)
     among = "" if len(checked) == len(cells) else f" in {len(checked)} of {len(cells)} cells"
     yield f"The results are right{among}: at most {shown.share(most)} of the error budget is used."
+
+
+def _ending(record: CompareRecord, judgement: Judgement) -> str:
+    """With which exit code the command ended, or would have if it had not been stopped."""
+    told = f"xit code {judgement.exit_code}: {EXIT_WORDS[judgement.exit_code]}."
+    if record.settings.is_interrupted:
+        return f"It was interrupted before its end; what there is would be e{told}"
+    return f"E{told}"
 
 
 def _of(rows: Sequence[Row], verdict: str) -> list[Row]:
