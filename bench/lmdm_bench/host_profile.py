@@ -32,9 +32,9 @@ from lmdm_bench.code_places import SITE_PACKAGES, STANDARD_LIBRARY, is_own, told
 from lmdm_bench.host_profile_words import host_closing, host_markdown
 from lmdm_bench.host_time import Moment, Seen, Span, host_lines, host_time
 from lmdm_bench.line_trace import WAITING, lines_traced
+from lmdm_bench.out_folder import PROFILE_NAME
 from lmdm_bench.profile_facts import facts_of
 from lmdm_bench.profile_record import (
-    PROFILE_NAME,
     PROFILE_SCHEMA_VERSION,
     WORDS_NAME,
     HostProfile,

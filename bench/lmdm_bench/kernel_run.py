@@ -6,7 +6,6 @@ keeps what is finished. Cases that the time cannot hold are left out, in rows th
 """
 
 import datetime
-import gc
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +45,7 @@ from lmdm_bench.kernels_record import (
 from lmdm_bench.machine import describe_machine
 from lmdm_bench.memory import free_bytes
 from lmdm_bench.record import Ceiling, Choice
-from lmdm_bench.stream_run import status_of
+from lmdm_bench.stream_run import frozen_garbage, status_of
 from lmdm_bench.tool import describe_tool
 
 SECONDS_PER_MINUTE = 60.0
@@ -329,7 +328,7 @@ class KernelRun:
         work = self._work(self._asked.cases[index])
         longest = 0.0
         self._rounds[index] = 0
-        with _frozen_garbage():
+        with frozen_garbage():
             while self._rounds[index] < MOST_ROUNDS:
                 start = time.monotonic()
                 if self._rounds[index] >= MIN_ROUNDS and start + longest > until:
@@ -540,14 +539,3 @@ def _recompiles(lane: _Lane, count: CompileCount) -> Iterator[None]:
         yield
     finally:
         lane.recompiles = (lane.recompiles or 0) + count.now - before
-
-
-@contextmanager
-def _frozen_garbage() -> Iterator[None]:
-    """What is alive now is left out of later collections, which would else fall into samples."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

@@ -32,9 +32,9 @@ from lmdm_bench.memory_profile_words import (
 )
 from lmdm_bench.memory_timeline import Change, MemoryTimeline, Range, memory_timeline
 from lmdm_bench.memory_timeline_figure import memory_figure
+from lmdm_bench.out_folder import PROFILE_NAME
 from lmdm_bench.profile_facts import facts_of
 from lmdm_bench.profile_record import (
-    PROFILE_NAME,
     PROFILE_SCHEMA_VERSION,
     WORDS_NAME,
     Compared,

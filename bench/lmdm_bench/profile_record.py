@@ -10,7 +10,7 @@ from lmdm_bench.memory_timeline import MemoryTimeline
 from lmdm_bench.record import Ceiling, Check, Choice, Cost, Machine, Tool, Workload
 
 PROFILE_SCHEMA_VERSION = 1
-PROFILE_NAME, WORDS_NAME = "profile.json", "profile.md"
+WORDS_NAME = "profile.md"
 
 
 @dataclass(frozen=True)

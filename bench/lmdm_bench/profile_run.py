@@ -22,8 +22,9 @@ from lmdm_bench.errors import UnsupportedError
 from lmdm_bench.operator_profile import reduce_trace
 from lmdm_bench.operator_record import TorchProfile
 from lmdm_bench.operator_words import profile_page, trace_words
+from lmdm_bench.out_folder import PROFILE_NAME
 from lmdm_bench.profile_facts import facts_of
-from lmdm_bench.profile_record import PROFILE_NAME, PROFILE_SCHEMA_VERSION, WORDS_NAME
+from lmdm_bench.profile_record import PROFILE_SCHEMA_VERSION, WORDS_NAME
 from lmdm_bench.profiled_stream import BLOCK_RANGE, ProfileAsked, ProfiledStream
 from lmdm_bench.profiler_notes import without_profiler_notes
 from lmdm_bench.record import to_json

@@ -24,8 +24,8 @@ from lmdm_bench.host_profile import (
     traced,
 )
 from lmdm_bench.host_time import BETWEEN_STAGES, Moment, Seen, Span, host_time
+from lmdm_bench.out_folder import PROFILE_NAME
 from lmdm_bench.profile_record import (
-    PROFILE_NAME,
     PROFILE_SCHEMA_VERSION,
     WORDS_NAME,
     HostProfile,

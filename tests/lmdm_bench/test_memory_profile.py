@@ -20,8 +20,8 @@ from lmdm_bench.memory_profile import (
 )
 from lmdm_bench.memory_profile_words import CODEC_ACTIVATIONS, MODEL_ACTIVATIONS, RESIDENT
 from lmdm_bench.memory_timeline import UNKNOWN_PLACE
+from lmdm_bench.out_folder import PROFILE_NAME
 from lmdm_bench.profile_record import (
-    PROFILE_NAME,
     PROFILE_SCHEMA_VERSION,
     WORDS_NAME,
     MemoryProfile,
