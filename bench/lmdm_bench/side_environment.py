@@ -1,6 +1,5 @@
 """The interpreter environment of one side: its own packages first, then what they depend on."""
 
-import importlib.util
 import json
 import os
 import py_compile
@@ -27,6 +26,9 @@ WORKER_MODULE = "lmdm_bench.suite_worker"
 SHARED = "shared with this installation: same requirements"
 ANEW = "installed anew"
 IMPORT_TIMEOUT_SECONDS = 600
+# The interpreter itself is asked: looking pip up here would go through setuptools' import hook,
+# which warns of modules that others have imported.
+_NO_PIP = "No module named pip"
 # What would lead a side's interpreter to other modules, or pip to other versions.
 _MISLEADING = (
     "PYTHONPATH",
@@ -127,11 +129,6 @@ def _install(laid: LaidOut, python: Path, wanted: Requirements, others: tuple[st
     constraints = laid.folder / CONSTRAINTS_FILE
     if not constraints.exists():
         raise InputError(f"{CONSTRAINTS_FILE} is missing, and nothing is installed without it")
-    if importlib.util.find_spec("pip") is None:
-        raise InputError(
-            f"other versions are needed of {', '.join(others)}, and this Python has no pip to "
-            "install them with; python -m ensurepip brings it"
-        )
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
     pinned = ["--constraint", str(constraints), *sorted(wanted.dependencies)]
@@ -143,6 +140,11 @@ def _install(laid: LaidOut, python: Path, wanted: Requirements, others: tuple[st
         env=clean_environ(),
         check=False,
     )
+    if ended.returncode and _NO_PIP in ended.stderr:
+        raise InputError(
+            f"other versions are needed of {', '.join(others)}, and this Python has no pip to "
+            "install them with; python -m ensurepip brings it"
+        )
     if ended.returncode:
         raise InputError(f"pip: {_reason(ended)}")
 

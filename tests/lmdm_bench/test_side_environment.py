@@ -1,9 +1,13 @@
 """A side's interpreter imports its own files and nothing of this installation's in their place."""
 
 import errno
-import importlib.util
+import importlib.metadata
 import os
 import subprocess
+import sys
+import sysconfig
+import types
+import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -201,7 +205,7 @@ def test_what_takes_too_long_to_import_is_not_waited_for(
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An index of one's own: two versions of one package."""
-    if importlib.util.find_spec("pip") is None:
+    if not list(importlib.metadata.distributions(name="pip")):
         pytest.skip("pip is not installed")
     index = tmp_path / "index"
     index.mkdir()
@@ -216,6 +220,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             wheel.writestr(f"{info}/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    # As after torch's compiler: setuptools' import hook warns of it to whoever looks pip up.
+    monkeypatch.setitem(sys.modules, "distutils", types.ModuleType("distutils"))
     # As tox sets it, for what it installs itself.
     (tmp_path / "other.txt").write_text("only-here==2.0\n")
     monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "other.txt"))
@@ -266,10 +272,15 @@ def test_requirements_that_cannot_be_met_name_the_step(
     assert failure(root, revision).startswith(words)
 
 
-def test_without_pip_it_says_what_to_do(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pip_it_says_what_to_do(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     revision = commit(root, **ONLY_HERE)
     commit(root, **{"pyproject.toml": PYPROJECT})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    folder = str(tmp_path / "without pip")
+    venv.create(folder, with_pip=False)
+    bare = {"base": folder, "platbase": folder}
+    monkeypatch.setattr(sys, "executable", sysconfig.get_path("scripts", "venv", bare) + "/python")
     words = failure(root, revision)
     assert words.startswith("dependencies: other versions are needed of only-here")
     assert words.endswith("python -m ensurepip brings it")
