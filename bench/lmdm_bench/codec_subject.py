@@ -1,7 +1,6 @@
 """The codec alone as something to be run: frames decoded to samples, checked against float64."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,23 +15,29 @@ CHECK_FRAMES = 1
 BUDGET_FACTOR = 6.0
 
 
-def codec_decode(
-    model: str, num_frames: int, dtype: str, device: str, seed: int
-) -> tuple[Callable[[], Tensor], float, float]:
-    """(decode, its relative error against float64, the budget of that) of a preset's codec."""
-    config = lmdm_ref.PRESETS[model].codec
-    codec = lmdm_ref.random_codec(config, seed, getattr(torch, dtype), device)
-    generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(1, num_frames, config.latent_channels, generator=generator)
-    latents = latents.to(device, getattr(torch, dtype))
-    with torch.inference_mode():
-        few = latents[:, :CHECK_FRAMES]
-        plain = lmdm_ref.random_codec(config, seed, getattr(torch, dtype), "cpu").double()
-        error = relative_error(codec.decode(few).cpu(), plain.decode(few.cpu().double()))
+class CodecSubject:
+    """A preset's codec with random weights, and frames to decode."""
+
+    def __init__(self, model: str, num_frames: int, dtype: str, device: str, seed: int) -> None:
+        config = lmdm_ref.PRESETS[model].codec
+        self._dtype = getattr(torch, dtype)
+        self._codec = lmdm_ref.random_codec(config, seed, self._dtype, device)
+        # Drawn again where it is checked: in float64 it takes four times the memory.
+        self._plain = lambda: lmdm_ref.random_codec(config, seed, self._dtype, "cpu").double()
+        generator = torch.Generator().manual_seed(seed)
+        latents = torch.randn(1, num_frames, config.latent_channels, generator=generator)
+        self._latents = latents.to(device, self._dtype)
 
     @torch.inference_mode()
-    def decode() -> Tensor:
-        return codec.decode(latents)
+    def decode(self) -> Tensor:
+        return self._codec.decode(self._latents)
 
-    depth = sum(1 for _, weight in codec.decoder.named_parameters() if weight.ndim > 1)
-    return decode, error, BUDGET_FACTOR * math.sqrt(depth) * torch.finfo(getattr(torch, dtype)).eps
+    @torch.inference_mode()
+    def check(self) -> tuple[float, float]:
+        """(relative error against float64, the budget of that)."""
+        few = self._latents[:, :CHECK_FRAMES]
+        truth = self._plain().decode(few.cpu().double())
+        error = relative_error(self._codec.decode(few).cpu(), truth)
+        parameters = self._codec.decoder.named_parameters()
+        depth = sum(1 for _, weight in parameters if weight.ndim > 1)
+        return error, BUDGET_FACTOR * math.sqrt(depth) * torch.finfo(self._dtype).eps

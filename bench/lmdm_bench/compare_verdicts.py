@@ -142,6 +142,18 @@ def flagged(record: CompareRecord) -> tuple[str, ...]:
     )
 
 
+def untold(record: CompareRecord) -> tuple[str, ...]:
+    """Names of the cells that are not flagged, and whose time is AMBIGUOUS: more of it may tell."""
+    found = flagged(record)
+    return tuple(
+        cell.name
+        for cell in record.compared_cells
+        if cell.name not in found
+        and _whole_verdict(cell, record.settings) is None
+        and judged(timed(cell, record.settings)[0], record.settings.source)[0] == "AMBIGUOUS"
+    )
+
+
 class _Tested(NamedTuple):
     """A row, and the chance of its difference if there were none; None where nothing is tested."""
 

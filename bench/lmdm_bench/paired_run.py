@@ -1,20 +1,25 @@
 """Two revisions measured in turns: both sides' workers are there at once, and one at a time works.
 
-A run is a few processes of each side. In each, rounds go over all cells in a seeded random order;
-a cell's pair is a sample of either side, in a random order. What the first run finds different is
-measured again, in new processes. The record is written after each process; Ctrl-C keeps what is
-finished.
+A run is a few processes of each side. In each, rounds go over the cells in a seeded random order; a
+cell's pair is a sample of either side, in a random order. After some rounds each goes to the half
+of the cells that is told worst. The rest of the time is for new processes: they measure again what
+was found different, which has to be found twice, and go on with what cannot be told yet. So each
+question is looked at twice, and what that does to an answer is in reports/log.md. The record is
+written after each process; Ctrl-C keeps what is finished.
 """
 
 import datetime
+import math
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
+from lmdm_bench.compare_effect import ONE_DEVIATION
 from lmdm_bench.compare_record import (
     COMPARE_SCHEMA_VERSION,
     CellSide,
@@ -27,21 +32,27 @@ from lmdm_bench.compare_record import (
     Times,
     save_compare,
 )
-from lmdm_bench.compare_verdicts import flagged
+from lmdm_bench.compare_verdicts import flagged, untold
 from lmdm_bench.errors import InputError
-from lmdm_bench.suite_process import SuiteProcess, WorkerCell, WorkerLost, WorkerSample
+from lmdm_bench.estimates import needed_blocks
+from lmdm_bench.gate import thresholds_of
+from lmdm_bench.suite_process import SuiteProcess, WorkerCell, WorkerLost
+from lmdm_bench.suite_sample import WorkerSample
 from lmdm_bench.tool import describe_tool
 
 SECONDS_PER_MINUTE = 60.0
 
-NUM_CONFIRMING = 2
+# The part of the time in which every cell is measured; the rest is for so many processes more, of
+# those cells that need it.
+FIRST_SHARE = 0.6
+NUM_AGAIN = 2
+# What is only found different then is measured again all the same, beyond the time that was asked.
 CONFIRMING_SECONDS = 40.0
-# Fewer rounds tell nothing of a process; more than those little new.
-MIN_ROUNDS = 6
-MOST_ROUNDS = 60
-# A short cell has as many pairs in a visit as fill this time, but at most so many.
-VISIT_MS = 200.0
-MOST_PAIRS_A_VISIT = 2
+# Fewer pairs tell nothing of a process; more than those little new.
+MIN_PAIRS = needed_blocks(0.5)
+MOST_PAIRS = 100
+# A sample of what is shorter is many calls in a row.
+LEAST_SAMPLE_MS = 80.0
 # After a sample a library's threads look for more work for a while before they sleep.
 SETTLE_SECONDS = 0.01
 
@@ -106,12 +117,15 @@ class _Lane:
         self.sides[name] = CellSide("FAILED", reason, None, None, {}, None)
         self.is_open = False
 
-    def pairs_a_visit(self) -> int:
-        """As many as fill a visit, by the pairs so far."""
-        if not self.pairs:
-            return 1
-        pair_ms = statistics.median(a.service_ms + b.service_ms for _, a, b in self.pairs)
-        return max(1, min(MOST_PAIRS_A_VISIT, int(VISIT_MS / max(pair_ms, 1e-3))))
+    def doubt(self, gate: Gate) -> float:
+        """How far this process's median may be off: its standard error, in thresholds."""
+        times_ms = [(a.service_ms, b.service_ms) for _, a, b in self.pairs]
+        if min(map(min, times_ms)) <= 0:
+            return 0.0  # it has no ratio, and more pairs change nothing
+        ratios = [math.log(b_ms / a_ms) for a_ms, b_ms in times_ms]
+        low, high = np.quantile(ratios, ONE_DEVIATION)
+        threshold = thresholds_of(gate, self.finished())[0]
+        return float(high - low) / math.sqrt(len(ratios)) / math.log1p(threshold)
 
     def end_process(self, *, is_confirming: bool) -> None:
         """What was paired since the last time becomes one process."""
@@ -149,30 +163,45 @@ class PairedRun:
         self._lanes: dict[str, _Lane] = {}
         self._only: dict[str, tuple[str, ...]] = {"a": (), "b": ()}
         self._is_a_first = self._shuffle.random() < 0.5
-        self._is_confirming = False
+        self._found: set[str] = set()
         self._is_interrupted = False
 
     def run(self) -> CompareRecord:
-        """Measure, and measure again what differs; the record is on disk when this returns.
+        """Measure, and again what differs or cannot be told; the record is on disk on return.
 
         Raises InputError where the two suites have nothing in common or mean different things by
         one name, and where a worker does not come to say what it can measure.
         """
         asked = self._asked
-        seconds = asked.minutes * SECONDS_PER_MINUTE / asked.num_processes
         start = time.monotonic()
+        end = start + asked.minutes * SECONDS_PER_MINUTE
+        middle = start + FIRST_SHARE * (end - start)
         try:
             for index in range(asked.num_processes):
                 self._say(f"process {index + 1} of {asked.num_processes} on each side")
-                self._process(None, start + (index + 1) * seconds)
-            again = flagged(self._save())
-            self._is_confirming = True
-            for index in range(NUM_CONFIRMING if again else 0):
-                self._say(f"again, {index + 1} of {NUM_CONFIRMING}: {', '.join(again)}")
-                self._process(again, time.monotonic() + min(seconds, CONFIRMING_SECONDS))
+                self._process(None, start + (index + 1) / asked.num_processes * (middle - start))
+            record = self._save()
+            self._again(flagged(record), untold(record), middle, end)
+            # What more processes have shown has not been found twice.
+            late = [name for name in flagged(self._save()) if name not in self._found]
+            now = time.monotonic()
+            self._again(late, (), now, now + NUM_AGAIN * CONFIRMING_SECONDS)
         except KeyboardInterrupt:
             self._is_interrupted = True
         return self._save()
+
+    def _again(
+        self, found: Sequence[str], not_told: Sequence[str], start: float, end: float
+    ) -> None:
+        """New processes, for what was found different and for what cannot be told."""
+        self._found.update(found)
+        names = [*found, *not_told]
+        for index in range(NUM_AGAIN if names else 0):
+            whats = [", ".join(found)] if found else []
+            if not_told:
+                whats.append(f"{len(not_told)} that cannot be told yet")
+            self._say(f"again, {index + 1} of {NUM_AGAIN}: {'; '.join(whats)}")
+            self._process(names, start + (index + 1) / NUM_AGAIN * (end - start))
 
     # --- one process of each side ------------------------------------------
 
@@ -191,7 +220,7 @@ class PairedRun:
                 pass  # the cell that it was lost in says so; the others go on in the next process
             finally:
                 for lane in lanes:
-                    lane.end_process(is_confirming=self._is_confirming)
+                    lane.end_process(is_confirming=lane.name in self._found)
         self._save()
 
     def _started(self, stack: ExitStack) -> tuple[SuiteProcess, SuiteProcess]:
@@ -230,10 +259,10 @@ class PairedRun:
         """Build the cell on both sides, one after the other, unless it has failed before."""
         if not lane.is_well:
             return
-        has_memory = not lane.sides
+        is_first = not lane.sides
         for name, worker in (("a", a), ("b", b)):
             with _losses(lane, name):
-                lane.saw(name, worker.open(lane.name, has_memory=has_memory))
+                lane.saw(name, worker.open(lane.name, is_first=is_first))
         lane.is_open = lane.is_well
         if lane.is_open:
             # The first pair is a warm-up: not kept.
@@ -243,12 +272,20 @@ class PairedRun:
     def _take_turns(
         self, lanes: Sequence[_Lane], a: SuiteProcess, b: SuiteProcess, until: float
     ) -> None:
-        for index in range(MOST_ROUNDS):
-            if index >= MIN_ROUNDS and time.monotonic() > until:
-                return
+        for _ in range(MIN_PAIRS):
             for lane in self._shuffle.sample(lanes, len(lanes)):
-                for _ in range(lane.pairs_a_visit()):
-                    self._pair(lane, a, b)
+                self._pair(lane, a, b)
+        while chosen := self._told_worst(lanes):
+            for lane in self._shuffle.sample(chosen, len(chosen)):
+                if time.monotonic() > until:
+                    return
+                self._pair(lane, a, b)
+
+    def _told_worst(self, lanes: Sequence[_Lane]) -> list[_Lane]:
+        """Half of the cells, of those that do not have enough pairs."""
+        left = [lane for lane in lanes if len(lane.pairs) < MOST_PAIRS]
+        left.sort(key=lambda lane: -lane.doubt(self._asked.gate))
+        return left[: math.ceil(len(left) / 2)]
 
     def _pair(self, lane: _Lane, a: SuiteProcess, b: SuiteProcess) -> None:
         b_first = self._shuffle.random() < 0.5
@@ -257,7 +294,7 @@ class PairedRun:
         for name, worker in reversed(workers) if b_first else workers:
             time.sleep(SETTLE_SECONDS)
             with _losses(lane, name):
-                found[name] = worker.sample(lane.name)
+                found[name] = worker.sample(lane.name, LEAST_SAMPLE_MS)
         lane.pairs.append((b_first, found["a"], found["b"]))
 
     # --- the record --------------------------------------------------------

@@ -17,7 +17,7 @@ from lmdm_bench.allocated_memory import peak_allocated_bytes
 from lmdm_bench.attention_cases import Case, cases
 from lmdm_bench.attention_check import poison, truth_of
 from lmdm_bench.clock import CALL_ONLY, Stopwatch, synchroniser
-from lmdm_bench.codec_subject import codec_decode
+from lmdm_bench.codec_subject import CodecSubject
 from lmdm_bench.compare_record import CellSide, Kind
 from lmdm_bench.errors import UnsupportedError
 from lmdm_bench.record import Ceiling, Status, Workload
@@ -42,7 +42,8 @@ KERNEL_MODEL = "sao-small"
 CODEC_MODEL = "sao-small"
 CODEC_FRAMES = 10
 
-WARMUP_SAMPLES = 2
+# The first pair of each process is a warm-up too.
+WARMUP_SAMPLES = 1
 
 # A cell's ceiling is none of its business here: the bound that it makes is not shown.
 _NO_CEILING = Ceiling("none", 1.0, 1.0)
@@ -68,8 +69,8 @@ class Opened:
 class SuiteCell:
     """A cell by its name, with its workload's ``axes``.
 
-    ``open(has_memory)`` builds it; what it allocates is only counted if asked for, which takes as
-    long again.
+    ``open(is_first)`` builds it. The first time it is checked, and what it allocates is counted,
+    which takes as long again: later processes of a side run the same code.
     """
 
     name: str
@@ -124,8 +125,8 @@ def _scheme_cells(
             kind="block",
             axes=_axes(workload),
             block_seconds=workload.block_seconds,
-            open=lambda has_memory: _guarded(
-                lambda: _open_scheme(built(), request, scheme, has_memory)
+            open=lambda is_first: _guarded(
+                lambda: _open_scheme(built(), request, scheme, is_first)
             ),
         )
 
@@ -146,11 +147,11 @@ def _axes(workload: Workload) -> dict[str, str]:
     return {name: str(value) for name, value in dataclasses.asdict(workload).items()}
 
 
-def _open_scheme(model: subjects.Model, request: Request, scheme: str, has_memory: bool) -> Opened:
+def _open_scheme(model: subjects.Model, request: Request, scheme: str, is_first: bool) -> Opened:
     cost = subjects.cost_of(request, scheme, _NO_CEILING)
     subject = model.subject(scheme, cost)
-    check = subject.check()
-    if not check.is_within_budget:
+    check = subject.check() if is_first else None
+    if check is not None and not check.is_within_budget:
         return _wrong(check.error, check.budget)
     subject.prefill()
 
@@ -161,9 +162,9 @@ def _open_scheme(model: subjects.Model, request: Request, scheme: str, has_memor
         return Sample(watch.total_ms, _stages(watch))
 
     memory = {"footprint by arithmetic": cost.footprint.peak_bytes}
-    if has_memory:
+    if is_first:
         memory |= _allocated(sample, request.device, "allocated in a block")
-    return _warm(sample, check.error, check.budget, memory)
+    return _warm(sample, None if check is None else (check.error, check.budget), memory)
 
 
 def _stages(watch: Stopwatch) -> dict[str, float]:
@@ -189,8 +190,8 @@ def _kernel_cells(device: str, dtype: str, seed: int) -> list[SuiteCell]:
             kind="kernel",
             axes=axes | {"backend": backend, "dtype": dtype, "regime": "warm"},
             block_seconds=None,
-            open=lambda has_memory: _guarded(
-                lambda: _open_kernel(backend, case, device, dtype, seed + index, has_memory)
+            open=lambda is_first: _guarded(
+                lambda: _open_kernel(backend, case, device, dtype, seed + index, is_first)
             ),
         )
 
@@ -203,15 +204,15 @@ def _kernel_cells(device: str, dtype: str, seed: int) -> list[SuiteCell]:
 
 @torch.inference_mode()
 def _open_kernel(
-    backend: str, case: Case, device: str, dtype: str, seed: int, has_memory: bool
+    backend: str, case: Case, device: str, dtype: str, seed: int, is_first: bool
 ) -> Opened:
     where = torch.device(device)
     inputs = attention_backends.random_inputs(case.facts, where, getattr(torch, dtype), seed)
-    truth = truth_of(inputs, case.plan)
+    truth = truth_of(inputs, case.plan) if is_first else None
     call = attention_backends.BACKENDS[backend](attention_backends.Setting(case.plan, inputs))
     poison(inputs.query)
-    check = truth.check(call(inputs))
-    if not check.is_within_budget:
+    check = None if truth is None else truth.check(call(inputs))
+    if check is not None and not check.is_within_budget:
         return _wrong(check.error, check.budget)
     timed = kernel_timer.eager([lambda: call(inputs)], where)
 
@@ -219,31 +220,32 @@ def _open_kernel(
         with torch.inference_mode():
             return Sample(timed.sample(), {})
 
-    memory = _allocated(lambda: call(inputs), device) if has_memory else {}
-    return _warm(sample, check.error, check.budget, memory)
+    memory = _allocated(lambda: call(inputs), device) if is_first else {}
+    return _warm(sample, None if check is None else (check.error, check.budget), memory)
 
 
 def _codec_cell(device: str, dtype: str, seed: int) -> SuiteCell:
-    def opened(has_memory: bool) -> Opened:
-        decode, error, budget = codec_decode(CODEC_MODEL, CODEC_FRAMES, dtype, device, seed)
-        if error > budget:
-            return _wrong(error, budget)
+    def opened(is_first: bool) -> Opened:
+        subject = CodecSubject(CODEC_MODEL, CODEC_FRAMES, dtype, device, seed)
+        check = subject.check() if is_first else None
+        if check is not None and check[0] > check[1]:
+            return _wrong(*check)
 
         def sample() -> Sample:
             watch = Stopwatch(synchroniser(device))
             with watch.block():
-                decode()
+                subject.decode()
             return Sample(watch.total_ms, {})
 
-        memory = _allocated(decode, device) if has_memory else {}
-        return _warm(sample, error, budget, memory)
+        memory = _allocated(subject.decode, device) if is_first else {}
+        return _warm(sample, check, memory)
 
     return SuiteCell(
         name=f"codec decode · {CODEC_MODEL}",
         kind="codec",
         axes={"model": CODEC_MODEL, "frames": str(CODEC_FRAMES), "dtype": dtype},
         block_seconds=None,
-        open=lambda has_memory: _guarded(lambda: opened(has_memory)),
+        open=lambda is_first: _guarded(lambda: opened(is_first)),
     )
 
 
@@ -258,10 +260,14 @@ def _allocated(
 
 
 def _warm(
-    sample: Callable[[], Sample], error: float, budget: float, memory_bytes: dict[str, int]
+    sample: Callable[[], Sample],
+    check: tuple[float, float] | None,
+    memory_bytes: dict[str, int],
 ) -> Opened:
+    """``check`` has the error and its budget, where there was one."""
     for _ in range(WARMUP_SAMPLES):
         sample()
+    error, budget = check or (None, None)
     return Opened(CellSide("OK", None, error, budget, memory_bytes, None), sample)
 
 

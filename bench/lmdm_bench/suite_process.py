@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,33 @@ from lmdm_bench.compare_record import CellSide, Kind
 from lmdm_bench.errors import InputError
 from lmdm_bench.interrupts import ignored_interrupts
 from lmdm_bench.record import RecordError, decode
+from lmdm_bench.suite_sample import Calls, WorkerSample, middle_half
 from lmdm_bench.suite_worker import PROTOCOL
 
 MODULE = "lmdm_bench.suite_worker"
 END_SECONDS = 5.0
+# Nothing that the suite asks for takes a tenth of it, on two cores.
+PATIENCE_SECONDS = 300.0
+# What makes one process of the same code like another; what the user has set stands.
 # After a pause the system may wake two threads on one core, where they wait for each other by
-# spinning: samples of 5 ms then spread by 60 % instead of 3 %. So each is bound to a core of its
-# own, unless the user has bound them otherwise.
+# spinning: samples of 5 ms then spread by 60 % instead of 3 %. So each is bound to a core.
 BOUND_THREADS = {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
+# On small pages a time goes by which ones a process was given: two differed by 1.3 to 2.0 % (one
+# standard deviation), on large pages by 0.5 to 1.0 %. The first asks torch for them, for what is
+# 2 MiB or more, the other glibc, which is to keep all else in one heap, to let it grow by so much
+# that large pages fit in, and not to give it back.
+LARGE_PAGES = {
+    "THP_MEM_ALLOC_ENABLE": "1",
+    "GLIBC_TUNABLES": ":".join(
+        f"glibc.malloc.{name}={value}"
+        for name, value in {
+            "hugetlb": 1,
+            "mmap_threshold": 1 << 30,
+            "top_pad": 1 << 29,
+            "trim_threshold": 1 << 32,
+        }.items()
+    ),
+}
 
 
 class WorkerLost(RuntimeError):
@@ -38,15 +58,6 @@ class WorkerCell:
     block_seconds: float | None
 
 
-@dataclass(frozen=True)
-class WorkerSample:
-    """One sample's milliseconds, its stages', and those of the drift controls just before it."""
-
-    service_ms: float
-    stages: dict[str, float]
-    controls: dict[str, float]
-
-
 class SuiteProcess:
     """``with SuiteProcess(…) as worker``: a worker that starts; ``greet`` waits until it has."""
 
@@ -60,8 +71,9 @@ class SuiteProcess:
         seed: int,
     ) -> None:
         self._command = [str(python), "-P", "-m", MODULE, device, dtype, str(seed)]
-        self._environ = BOUND_THREADS | dict(environ)
+        self._environ = BOUND_THREADS | LARGE_PAGES | dict(environ)
         self._folder = folder
+        self._is_given_up = False
         self.cells: dict[str, WorkerCell] = {}
 
     def __enter__(self) -> Self:
@@ -104,17 +116,23 @@ class SuiteProcess:
             raise WorkerLost(f"it said what it cannot mean: {error}") from error
         self.cells = {one.name: one for one in cells}
 
-    def open(self, name: str, *, has_memory: bool) -> CellSide:
-        """Build, check and warm up a cell. Raises WorkerLost."""
-        self._ask({"do": "open", "cell": name, "has_memory": has_memory})
+    def open(self, name: str, *, is_first: bool) -> CellSide:
+        """Build and warm up a cell, and if it is the first time, check it and count its memory.
+
+        Raises WorkerLost.
+        """
+        self._ask({"do": "open", "cell": name, "is_first": is_first})
         side: CellSide = self._answer(CellSide, "side")
         return side
 
-    def sample(self, name: str) -> WorkerSample:
-        """One sample of an open cell. Raises WorkerLost."""
-        self._ask({"do": "sample", "cell": name})
-        sample: WorkerSample = self._answer(WorkerSample, None)
-        return sample
+    def sample(self, name: str, least_ms: float) -> WorkerSample:
+        """One sample of an open cell, of calls that fill so much time. Raises WorkerLost."""
+        self._ask({"do": "sample", "cell": name, "least_ms": least_ms})
+        calls: Calls = self._answer(Calls, None)
+        try:
+            return middle_half(calls)
+        except ValueError as error:
+            raise WorkerLost(f"it answered what is none: {error}") from error
 
     def _ask(self, request: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -131,7 +149,15 @@ class SuiteProcess:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        # Whoever hangs is stopped, which ends the reading.
+        patience = threading.Timer(PATIENCE_SECONDS, self._give_up)
+        patience.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            patience.cancel()
+        if self._is_given_up:
+            raise WorkerLost(f"it was stopped, as it gave no answer for {PATIENCE_SECONDS:g} s")
         try:
             answer = json.loads(line)
         except json.JSONDecodeError:
@@ -139,6 +165,10 @@ class SuiteProcess:
         if not isinstance(answer, dict):
             raise WorkerLost(f"it answered what is none: {line.strip()[:80]}")
         return answer
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self._process.kill()
 
     def _how_it_ended(self) -> str:
         try:

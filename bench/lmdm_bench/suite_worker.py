@@ -5,10 +5,12 @@
 One JSON object a line, in both directions; whatever else is written to standard output goes to
 standard error. It says ``hello`` first, then answers each request, and ends when its input does:
 
-    {"do": "open", "cell": NAME, "has_memory": BOOL}   → {"side": a CellSide's fields}
-    {"do": "sample", "cell": NAME}                     → {"service_ms", "stages", "controls"}
+    {"do": "open", "cell": NAME, "is_first": BOOL}        → {"side": a CellSide's fields}
+    {"do": "sample", "cell": NAME, "least_ms": NUMBER}    → {"service_ms", "stages", "controls"}
 
-Either takes all the cores, so one side alone is asked at a time.
+A sample is calls in a row, each one's times, until they fill that time; what they come to is for
+the one who asks, who has to do the same with both sides'. Either request takes all the cores, so
+one side alone is asked at a time.
 """
 
 import dataclasses
@@ -16,7 +18,6 @@ import gc
 import json
 import os
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -24,14 +25,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from lmdm_bench.suite import Sample
+    from lmdm_bench.suite_sample import Calls
 
 # A worker of another revision is only understood if it speaks the same.
-PROTOCOL = 1
+PROTOCOL = 2
 
 MS_PER_SECOND = 1e3
-# A sample of what is shorter is the mean of several: single ones of some milliseconds varied by
-# 10 to 20 % on two cores.
-LEAST_SAMPLE_MS = 40.0
 
 Answer = dict[str, Any]
 
@@ -68,8 +67,8 @@ class Worker:
             **{name: value for name, value in request.items() if name != "do"}
         )
 
-    def _open(self, cell: str, has_memory: bool) -> Answer:
-        opened = self._cells[cell].open(has_memory)
+    def _open(self, cell: str, is_first: bool) -> Answer:
+        opened = self._cells[cell].open(is_first)
         if opened.sample is not None:
             self._samples[cell] = opened.sample
         # What is alive now is left out of later collections, which would else fall into samples.
@@ -77,26 +76,24 @@ class Worker:
         gc.freeze()
         return {"side": dataclasses.asdict(opened.side)}
 
-    def _sample(self, cell: str) -> Answer:
+    def _sample(self, cell: str, least_ms: float) -> Answer:
         controls = self._controls.sample()
-        sample = mean_sample(self._samples[cell], LEAST_SAMPLE_MS)
-        return dataclasses.asdict(sample) | {"controls": controls}
+        return dataclasses.asdict(calls(self._samples[cell], least_ms, controls))
 
 
-def mean_sample(take: Callable[[], "Sample"], least_ms: float) -> "Sample":
-    """The mean of as many samples as fill that time; of several the first is left out, which comes
-    after a pause and a copy that has taken the cache.
-    """
+def calls(take: Callable[[], "Sample"], least_ms: float, controls: dict[str, float]) -> "Calls":
+    """As many calls as fill that time, one at least, with the stages that each of them has."""
+    from lmdm_bench.suite_sample import Calls
+
     began = time.perf_counter()
-    samples = [take()]
+    taken = [take()]
     while (time.perf_counter() - began) * MS_PER_SECOND < least_ms:
-        samples.append(take())
-    kept = samples[1:] or samples
-    return type(samples[0])(
-        service_ms=statistics.fmean(one.service_ms for one in kept),
-        stages={
-            name: statistics.fmean(one.stages[name] for one in kept) for name in kept[0].stages
-        },
+        taken.append(take())
+    common = [name for name in taken[0].stages if all(name in one.stages for one in taken)]
+    return Calls(
+        service_ms=tuple(one.service_ms for one in taken),
+        stages={name: tuple(one.stages[name] for one in taken) for name in common},
+        controls=controls,
     )
 
 

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 import lmdm_ref
-from lmdm_bench.codec_subject import codec_decode
+from lmdm_bench.codec_subject import CodecSubject
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_right_codec_is_within_its_budget(dtype: str) -> None:
-    decode, error, budget = codec_decode("tiny", 5, dtype, "cpu", 0)
+    subject = CodecSubject("tiny", 5, dtype, "cpu", 0)
+    error, budget = subject.check()
     assert 0 < error <= budget
-    samples = decode()
+    samples = subject.decode()
     frame = lmdm_ref.PRESETS["tiny"].codec.samples_per_frame
     assert samples.shape == (1, 2, 5 * frame)
     assert samples.dtype == getattr(torch, dtype)
@@ -25,5 +26,5 @@ def test_a_codec_that_is_a_little_off_is_not(monkeypatch: pytest.MonkeyPatch) ->
         return samples if samples.dtype == torch.float64 else 1.001 * samples
 
     monkeypatch.setattr(lmdm_ref.Codec, "decode", wrong)
-    _, error, budget = codec_decode("tiny", 5, "float32", "cpu", 0)
+    error, budget = CodecSubject("tiny", 5, "float32", "cpu", 0).check()
     assert error > budget

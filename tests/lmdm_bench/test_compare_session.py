@@ -12,7 +12,7 @@ from lmdm_bench import compare_session
 from lmdm_bench.compare_record import load_compare
 from lmdm_bench.compare_session import CompareAsked, are_records, check_asked, is_wanted
 from lmdm_bench.errors import InputError
-from lmdm_bench.paired_run import MIN_ROUNDS
+from lmdm_bench.paired_run import MIN_PAIRS
 from lmdm_bench.record import save
 
 ASKED = CompareAsked(
@@ -100,7 +100,7 @@ def test_the_working_tree_is_measured_beside_a_revision(clone: Path, tmp_path: P
     (cell,) = record.compared_cells
     assert (cell.a.status, cell.b.status) == ("OK", "OK")
     assert cell.a.memory_bytes == cell.b.memory_bytes
-    assert all(len(one.b_first) >= MIN_ROUNDS for one in cell.processes)
+    assert all(len(one.b_first) >= MIN_PAIRS for one in cell.processes)
     assert (record.a.name, record.b.name) == ("HEAD", "working tree")
     assert record.a.git_commit == record.b.git_commit
     assert not record.settings.differing

@@ -1,7 +1,7 @@
 """The verdicts and the exit code: of examples, of each rule, and of simulated experiments.
 
-The experiments go as the live suite does: three processes of pairs, and two more of the cells that
-are flagged. Blocks have a threshold of 3 %.
+The experiments go as the live suite does: two processes of pairs, and new ones for what is flagged
+or cannot be told. Blocks have a threshold of 3 %.
 """
 
 import dataclasses
@@ -29,6 +29,7 @@ from lmdm_bench.compare_verdicts import (
     Judgement,
     flagged,
     judge,
+    untold,
 )
 
 BROKEN_SIDE = CellSide("INCORRECT", "error 0.3 against its oracle", 0.3, 0.02, {}, None)
@@ -117,6 +118,19 @@ def test_what_was_flagged_is_what_is_measured_again():
     assert flagged(record) == ("slower", "faster", "stage", "p99 alone")
     elsewhere = dataclasses.replace(record.settings, is_same_machine=False)
     assert flagged(dataclasses.replace(record, settings=elsewhere)) == ()
+
+
+def test_what_cannot_be_told_is_what_more_is_measured_of():
+    cells = [
+        steady_cell(1.0, name="same"),
+        steady_cell(1.03, name="at the threshold"),
+        steady_cell(1.1, name="slower"),
+        steady_cell(1.0, name="drifted", controls={"copy": 1.1}),
+        steady_cell(1.1, name="slower and drifted", controls={"copy": 1.1}),
+        with_sides(steady_cell(1.03, name="broken"), b=BROKEN_SIDE),
+    ]
+    record = compare_records.record(cells)
+    assert untold(record) == ("at the threshold", "drifted", "slower and drifted")
 
 
 # --- what cannot be compared ---------------------------------------------------------------
@@ -282,13 +296,19 @@ def test_one_difference_among_many_rows_has_to_be_clearer():
 
 
 def experiment(seed, noise, num_pairs, **of_process):
-    """What the live suite would say: three processes, and two more where the cell is flagged."""
+    """What the live suite would say, which goes on with what it cannot tell."""
     cell = compare_records.paired_cell(
-        num_pairs=num_pairs, seed=seed, noise=noise, num_confirming=2, **of_process
+        num_processes=6, num_pairs=num_pairs, seed=seed, noise=noise, **of_process
     )
-    found = [one for one in cell.processes if not one.is_confirming]
-    record = compare_records.record([dataclasses.replace(cell, processes=tuple(found))])
-    return judge(compare_records.record([cell]) if flagged(record) else record)
+
+    def measured(num_first, num_again=0):
+        again = cell.processes[num_first : num_first + num_again]
+        again = [dataclasses.replace(one, is_confirming=True) for one in again]
+        processes = (*cell.processes[:num_first], *again)
+        return compare_records.record([dataclasses.replace(cell, processes=processes)])
+
+    num_first = 4 if untold(measured(2)) else 2
+    return judge(measured(num_first, 2 if flagged(measured(num_first)) else 0))
 
 
 def experiments(number, *args, **of_process):

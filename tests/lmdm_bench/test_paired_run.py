@@ -12,8 +12,9 @@ import compare_records
 from lmdm_bench import paired_run
 from lmdm_bench.compare_record import CellSide, CompareRecord, load_compare
 from lmdm_bench.errors import InputError
-from lmdm_bench.paired_run import MIN_ROUNDS, NUM_CONFIRMING, PairedAsked, PairedRun
-from lmdm_bench.suite_process import WorkerCell, WorkerLost, WorkerSample
+from lmdm_bench.paired_run import LEAST_SAMPLE_MS, MIN_PAIRS, NUM_AGAIN, PairedAsked, PairedRun
+from lmdm_bench.suite_process import WorkerCell, WorkerLost
+from lmdm_bench.suite_sample import WorkerSample
 
 OK = CellSide("OK", None, 0.1, 0.2, {"allocated": 100}, None)
 NAMES = ("block-causal · tiny", "outpaint · tiny", "range · full")
@@ -30,8 +31,10 @@ class FakeWorker:
     sides: dict[str, CellSide] = field(default_factory=dict)
     lost_in: str = ""
     refusal: Exception | None = None
+    on_start: Callable[[], object] = lambda: None
 
     def __enter__(self) -> "FakeWorker":
+        self.on_start()
         self.log.append((self.side, "start", ""))
         return self
 
@@ -42,11 +45,12 @@ class FakeWorker:
     def __exit__(self, *_: object) -> None:
         self.log.append((self.side, "end", ""))
 
-    def open(self, name: str, *, has_memory: bool) -> CellSide:
-        self.log.append((self.side, "open with memory" if has_memory else "open", name))
+    def open(self, name: str, *, is_first: bool) -> CellSide:
+        self.log.append((self.side, "open and check" if is_first else "open", name))
         return self.sides.get(name, OK)
 
-    def sample(self, name: str) -> WorkerSample:
+    def sample(self, name: str, least_ms: float) -> WorkerSample:
+        assert least_ms == LEAST_SAMPLE_MS
         self.log.append((self.side, "sample", name))
         if name == self.lost_in:
             raise WorkerLost("it was stopped by signal 11")
@@ -111,7 +115,7 @@ def test_pairs_are_adjacent_and_their_order_is_drawn(case: Case) -> None:
     for cell in record.compared_cells:
         assert [one.is_confirming for one in cell.processes] == [False, False]
         for process in cell.processes:
-            assert len(process.b_first) >= MIN_ROUNDS
+            assert len(process.b_first) >= MIN_PAIRS
             assert set(process.controls) == {"product", "copy", "canary"}
     orders = [one for cell in record.compared_cells for p in cell.processes for one in p.b_first]
     assert set(orders) == {True, False}
@@ -128,10 +132,10 @@ def test_each_process_is_a_new_one_of_each_side(case: Case) -> None:
     assert starts == in_turn + [("ab"["ab".index(one) - 1], verb) for one, verb in in_turn]
 
 
-def test_memory_is_counted_once_on_both_sides(case: Case) -> None:
+def test_a_cell_is_checked_and_its_memory_counted_once_on_both_sides(case: Case) -> None:
     case.run()
     opens = [one for one in case.log if one[1].startswith("open")]
-    assert [verb for _, verb, _ in opens] == ["open with memory"] * 6 + ["open"] * 6
+    assert [verb for _, verb, _ in opens] == ["open and check"] * 6 + ["open"] * 6
     for one, other in zip(opens[::2], opens[1::2], strict=True):
         assert one[2] == other[2] and {one[0], other[0]} == {"a", "b"}
 
@@ -146,8 +150,66 @@ def test_what_differs_is_measured_again_and_only_that(case: Case) -> None:
         cell.name: sum(one.is_confirming for one in cell.processes)
         for cell in record.compared_cells
     }
-    assert confirming == {NAMES[0]: NUM_CONFIRMING, NAMES[1]: 0, NAMES[2]: 0}
+    assert confirming == {NAMES[0]: NUM_AGAIN, NAMES[1]: 0, NAMES[2]: 0}
     assert any(NAMES[0] in words for words in case.said)
+
+
+def processes_of(record: CompareRecord) -> dict[str, list[bool]]:
+    """Of each cell's processes, whether they confirm."""
+    return {
+        cell.name: [one.is_confirming for one in cell.processes] for cell in record.compared_cells
+    }
+
+
+def test_what_cannot_be_told_is_gone_on_with_and_not_confirmed(case: Case) -> None:
+    rng = random.Random(1)
+    case.workers["b"]["times"] = lambda name: (
+        rng.lognormvariate(0, 0.01) * (1.03 if name == NAMES[0] else 1.0)
+    )
+    found = processes_of(case.run())
+    assert found == {NAMES[0]: [False] * 4, NAMES[1]: [False] * 2, NAMES[2]: [False] * 2}
+    assert case.said[-2:] == [
+        f"again, {one} of 2: 1 that cannot be told yet" for one in range(1, 1 + NUM_AGAIN)
+    ]
+
+
+def test_what_more_processes_show_is_found_twice_too(case: Case) -> None:
+    """The first two disagree; those that come after do not."""
+    effects = iter([1.0, 1.16, *[1.16] * 4])
+    effect = 1.0
+
+    def starts() -> float:
+        nonlocal effect
+        effect = next(effects)
+        return effect
+
+    rng = random.Random(1)
+
+    def times(name: str) -> float:
+        return rng.lognormvariate(0, 0.001) * (effect if name == NAMES[0] else 1.0)
+
+    case.workers["b"]["times"] = times
+    case.workers["b"]["on_start"] = starts
+    found = processes_of(case.run())
+    assert found[NAMES[0]] == [False] * 4 + [True] * NUM_AGAIN
+    assert found[NAMES[1]] == [False] * 2
+    assert case.said[-1] == f"again, 2 of 2: {NAMES[0]}"
+
+
+def test_the_time_that_is_left_goes_to_the_half_that_is_told_worst(case: Case) -> None:
+    rng = random.Random(1)
+    case.workers["b"]["times"] = lambda name: rng.lognormvariate(0, 0.2 if name == NAMES[2] else 0)
+    record = case.run(minutes=0.5 / 60)
+    first = {cell.name: len(cell.processes[0].b_first) for cell in record.compared_cells}
+    assert first[NAMES[2]] > 2 * MIN_PAIRS
+    assert first[NAMES[2]] >= max(first.values())
+
+
+def test_what_took_no_time_is_not_gone_on_with() -> None:
+    lane = paired_run._Lane(WorkerCell("one", "block", {}, None))
+    sample = WorkerSample(0.0, {}, {})
+    lane.pairs.append((True, sample, sample))
+    assert lane.doubt(compare_records.DEFAULT_GATE) == 0.0
 
 
 def test_a_cell_that_is_wrong_on_one_side_is_not_timed(case: Case) -> None:

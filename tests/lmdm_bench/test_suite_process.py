@@ -8,12 +8,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmdm_bench import suite_process
 from lmdm_bench.errors import InputError
 from lmdm_bench.suite_process import SuiteProcess, WorkerLost
 from lmdm_bench.suite_worker import PROTOCOL
 
 CELL = {"name": "one", "kind": "block", "axes": {"steps": "2"}, "block_seconds": 2.0}
-SAMPLE = {"service_ms": 3.0, "stages": {"host": 3.0}, "controls": {"copy": 1.0}}
+SAMPLE = {
+    "service_ms": [9.0, 2.0, 4.0],
+    "stages": {"host": [9.0, 1.0, 2.0]},
+    "controls": {"copy": 1.0},
+}
 ANSWERS = """
     import json, os, sys
     def say(one): print(json.dumps(one), flush=True)
@@ -46,7 +51,8 @@ def test_it_says_what_there_is_and_gives_samples(tmp_path: Path) -> None:
     with worker(tmp_path) as one:
         one.greet()
         assert one.cells["one"].axes == {"steps": "2"}
-        assert one.sample("one").stages == {"host": 3.0}
+        sample = one.sample("one", 5.0)
+        assert (sample.service_ms, sample.stages) == (3.0, {"host": 1.5})
         assert len(children()) == 1
     assert not children()
 
@@ -62,7 +68,7 @@ def test_a_cell_is_opened_with_how_it_went(tmp_path: Path) -> None:
     }
     with worker(tmp_path, f"say({{'side': {side}}})") as one:
         one.greet()
-        assert one.open("one", has_memory=True).status == "OOM"
+        assert one.open("one", is_first=True).status == "OOM"
 
 
 @pytest.mark.parametrize(
@@ -73,14 +79,15 @@ def test_a_cell_is_opened_with_how_it_went(tmp_path: Path) -> None:
         ("raise MemoryError('nothing left')", "MemoryError: nothing left"),
         ("say(7)", "answered what is none"),
         ("say({})", "answer.service_ms is missing"),
-        ("say({'service_ms': 'fast', 'stages': {}, 'controls': {}})", "should be float"),
+        ("say({'service_ms': ['fast'], 'stages': {}, 'controls': {}})", "should be float"),
+        ("say({'service_ms': [], 'stages': {}, 'controls': {}})", "answered what is none: 0 calls"),
     ],
 )
 def test_a_lost_worker_says_how_it_was_lost(tmp_path: Path, answer: str, words: str) -> None:
     with worker(tmp_path, answer) as one:
         one.greet()
         with pytest.raises(WorkerLost, match=words):
-            one.sample("one")
+            one.sample("one", 5.0)
     assert not children()
 
 
@@ -124,6 +131,36 @@ def test_its_threads_are_bound_to_cores_unless_the_user_has_bound_them(
     with (
         started(tmp_path / "as set", code) as one,
         pytest.raises(WorkerLost, match="1: spreadcores"),
+    ):
+        one.greet()
+
+
+def test_a_worker_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with worker(tmp_path, "import time; time.sleep(99)") as one:
+        one.greet()
+        monkeypatch.setattr(suite_process, "PATIENCE_SECONDS", 0.5)
+        with pytest.raises(WorkerLost, match=r"it was stopped, as it gave no answer for 0.5 s"):
+            one.sample("one", 5.0)
+    assert not children()
+
+
+def test_it_asks_for_large_pages_unless_the_user_has_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os, sys; sys.exit(os.environ['GLIBC_TUNABLES'])"
+    (tmp_path / "as it is").mkdir()
+    (tmp_path / "as set").mkdir()
+    with (
+        started(tmp_path / "as it is", code) as one,
+        pytest.raises(WorkerLost, match=r"1: glibc\.malloc\.hugetlb=1:"),
+    ):
+        one.greet()
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
+    with (
+        started(tmp_path / "as set", code) as one,
+        pytest.raises(WorkerLost, match=r"1: glibc\.malloc\.perturb=1"),
     ):
         one.greet()
 

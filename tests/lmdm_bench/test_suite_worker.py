@@ -13,11 +13,11 @@ import pytest
 from lmdm_bench import suite
 from lmdm_bench.compare_record import CellSide
 from lmdm_bench.suite import Opened, Sample, SuiteCell
-from lmdm_bench.suite_worker import PROTOCOL, Worker, mean_sample, serve
+from lmdm_bench.suite_worker import PROTOCOL, Worker, calls, serve
 
 
 def cell(name: str, opened: Opened) -> SuiteCell:
-    return SuiteCell(name, "block", {"steps": "2"}, 2.0, lambda has_memory: opened)
+    return SuiteCell(name, "block", {"steps": "2"}, 2.0, lambda is_first: opened)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,11 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opening(name: str) -> dict[str, object]:
-    return {"do": "open", "cell": name, "has_memory": True}
+    return {"do": "open", "cell": name, "is_first": True}
+
+
+def sampling(name: str, least_ms: float = 0.0) -> dict[str, object]:
+    return {"do": "sample", "cell": name, "least_ms": least_ms}
 
 
 def answers(*requests: dict[str, object]) -> list[dict[str, object]]:
@@ -48,13 +52,12 @@ def answers(*requests: dict[str, object]) -> list[dict[str, object]]:
 
 @pytest.mark.usefixtures("cells")
 def test_it_says_what_it_can_measure_then_answers_in_order() -> None:
-    hello, opened, sampled, wrong = answers(
-        opening("right"), {"do": "sample", "cell": "right"}, opening("wrong")
-    )
+    hello, opened, sampled, wrong = answers(opening("right"), sampling("right"), opening("wrong"))
     assert hello["protocol"] == PROTOCOL
     assert [one["name"] for one in hello["cells"]] == ["right", "wrong"]  # type: ignore[attr-defined]
     assert opened["side"]["memory_bytes"] == {"allocated": 5}  # type: ignore[index]
-    assert sampled["stages"] == {"host": 3.0}
+    assert sampled["service_ms"] == [3.0]
+    assert sampled["stages"] == {"host": [3.0]}
     assert set(sampled["controls"]) == {"product", "copy", "canary"}  # type: ignore[call-overload]
     assert wrong["side"]["reason"] == "it is off"  # type: ignore[index]
 
@@ -62,14 +65,14 @@ def test_it_says_what_it_can_measure_then_answers_in_order() -> None:
 @pytest.mark.usefixtures("cells")
 @pytest.mark.parametrize(
     "request_",
-    [{"do": "sample", "cell": "wrong"}, opening("none"), {"do": "dance", "cell": "right"}],
+    [sampling("wrong"), opening("none"), {"do": "dance", "cell": "right"}],
 )
 def test_what_it_cannot_do_ends_it(request_: dict[str, object]) -> None:
     with pytest.raises(KeyError):
         answers(opening("wrong"), request_)
 
 
-def test_short_samples_are_averaged_without_the_first_and_long_ones_are_one() -> None:
+def test_calls_fill_the_time_that_is_asked_for_and_are_one_at_least() -> None:
     taken = iter([9.0, 2.0, 4.0, 6.0])
 
     def take() -> Sample:
@@ -77,11 +80,22 @@ def test_short_samples_are_averaged_without_the_first_and_long_ones_are_one() ->
         service_ms = next(taken)
         return Sample(service_ms, {"first_step": 0.75 * service_ms, "host": 0.25 * service_ms})
 
-    mean = mean_sample(take, 13.0)
-    assert mean.service_ms == 4.0
-    assert mean.stages == {"first_step": 3.0, "host": 1.0}
+    found = calls(take, 13.0, {"copy": 4.0})
+    assert found.service_ms == (9.0, 2.0, 4.0, 6.0)
+    assert found.stages == {"first_step": (6.75, 1.5, 3.0, 4.5), "host": (2.25, 0.5, 1.0, 1.5)}
+    assert found.controls == {"copy": 4.0}
     taken = iter([9.0])
-    assert mean_sample(take, 1.0).service_ms == 9.0
+    assert calls(take, 0.0, {}).service_ms == (9.0,)
+
+
+def test_a_stage_that_comes_and_goes_is_left_out() -> None:
+    taken = iter([Sample(3.0, {"host": 1.0, "commit": 2.0}), Sample(1.0, {"host": 1.0})])
+
+    def take() -> Sample:
+        time.sleep(0.004)
+        return next(taken)
+
+    assert calls(take, 5.0, {}).stages == {"host": (1.0, 1.0)}
 
 
 def test_only_answers_come_on_its_standard_output() -> None:
