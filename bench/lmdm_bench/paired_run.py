@@ -197,10 +197,8 @@ class PairedRun:
         self._found.update(found)
         names = [*found, *not_told]
         for index in range(NUM_AGAIN if names else 0):
-            whats = [", ".join(found)] if found else []
-            if not_told:
-                whats.append(f"{len(not_told)} that cannot be told yet")
-            self._say(f"again, {index + 1} of {NUM_AGAIN}: {'; '.join(whats)}")
+            said = [*found, *([f"{len(not_told)} that cannot be told yet"] if not_told else [])]
+            self._say(f"again, {index + 1} of {NUM_AGAIN}: {', '.join(said)}")
             self._process(names, start + (index + 1) / NUM_AGAIN * (end - start))
 
     # --- one process of each side ------------------------------------------

@@ -151,6 +151,7 @@ class SuiteProcess:
         assert self._process.stdout is not None
         # Whoever hangs is stopped, which ends the reading.
         patience = threading.Timer(PATIENCE_SECONDS, self._give_up)
+        patience.daemon = True  # not even if Ctrl-C comes right here is it waited for
         patience.start()
         try:
             line = self._process.stdout.readline()
