@@ -39,7 +39,7 @@ def compare(
     cell: Annotated[
         str, typer.Option(help="Cells by name, with commas; * stands for anything.")
     ] = "",
-    minutes: Annotated[float, typer.Option(help="Of measuring revisions, at most.")] = 4.5,
+    minutes: Annotated[float, typer.Option(help="Of measuring revisions, about.")] = 4.5,
     processes: Annotated[int, typer.Option(help="Of each side, one after another.")] = 2,
     gate: Annotated[
         Path | None, typer.Option(help="Thresholds; else gate.toml here, if there is one.")

@@ -19,13 +19,11 @@ class CodecSubject:
     """A preset's codec with random weights, and frames to decode."""
 
     def __init__(self, model: str, num_frames: int, dtype: str, device: str, seed: int) -> None:
-        config = lmdm_ref.PRESETS[model].codec
+        self._config, self._seed = lmdm_ref.PRESETS[model].codec, seed
         self._dtype = getattr(torch, dtype)
-        self._codec = lmdm_ref.random_codec(config, seed, self._dtype, device)
-        # Drawn again where it is checked: in float64 it takes four times the memory.
-        self._plain = lambda: lmdm_ref.random_codec(config, seed, self._dtype, "cpu").double()
+        self._codec = self._drawn(device)
         generator = torch.Generator().manual_seed(seed)
-        latents = torch.randn(1, num_frames, config.latent_channels, generator=generator)
+        latents = torch.randn(1, num_frames, self._config.latent_channels, generator=generator)
         self._latents = latents.to(device, self._dtype)
 
     @torch.inference_mode()
@@ -36,8 +34,11 @@ class CodecSubject:
     def check(self) -> tuple[float, float]:
         """(relative error against float64, the budget of that)."""
         few = self._latents[:, :CHECK_FRAMES]
-        truth = self._plain().decode(few.cpu().double())
+        truth = self._drawn("cpu").double().decode(few.cpu().double())
         error = relative_error(self._codec.decode(few).cpu(), truth)
         parameters = self._codec.decoder.named_parameters()
         depth = sum(1 for _, weight in parameters if weight.ndim > 1)
         return error, BUDGET_FACTOR * math.sqrt(depth) * torch.finfo(self._dtype).eps
+
+    def _drawn(self, device: str) -> lmdm_ref.Codec:
+        return lmdm_ref.random_codec(self._config, self._seed, self._dtype, device)

@@ -25,7 +25,7 @@ PRODUCT_SIZE = 768
 COPY_BYTES = 64 << 20
 REPEATS = {"cpu": 1, "cuda": 8, "mps": 8}
 # The middle one of so many counts: the first comes after a pause.
-NUM_TAKES = 3
+NUM_TRIES = 3
 
 
 class DriftControls:
@@ -50,7 +50,7 @@ class DriftControls:
     def sample(self) -> dict[str, float]:
         with torch.inference_mode():
             return {
-                name: statistics.median(work() for _ in range(NUM_TAKES))
+                name: statistics.median(work() for _ in range(NUM_TRIES))
                 for name, work in self._work.items()
             }
 

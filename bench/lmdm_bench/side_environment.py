@@ -28,7 +28,7 @@ ANEW = "installed anew"
 IMPORT_TIMEOUT_SECONDS = 600
 # The interpreter itself is asked: looking pip up here would go through setuptools' import hook,
 # which warns of modules that others have imported.
-_NO_PIP = "No module named pip"
+_NO_PIP = ": No module named pip"
 # What would lead a side's interpreter to other modules, or pip to other versions.
 _MISLEADING = (
     "PYTHONPATH",
@@ -140,13 +140,15 @@ def _install(laid: LaidOut, python: Path, wanted: Requirements, others: tuple[st
         env=clean_environ(),
         check=False,
     )
-    if ended.returncode and _NO_PIP in ended.stderr:
+    if not ended.returncode:
+        return
+    reason = _reason(ended)
+    if reason.endswith(_NO_PIP):
         raise InputError(
             f"other versions are needed of {', '.join(others)}, and this Python has no pip to "
             "install them with; python -m ensurepip brings it"
         )
-    if ended.returncode:
-        raise InputError(f"pip: {_reason(ended)}")
+    raise InputError(f"pip: {reason}")
 
 
 def _compile(folder: Path) -> None:

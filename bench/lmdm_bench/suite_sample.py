@@ -2,7 +2,7 @@
 
 A call of some milliseconds is measured many times in a row, since single ones vary by 10 to 20 % on
 two cores. The mean of those of middling length is what a sample counts as: one call that was
-interrupted moves the mean of all, and moved whole tables (reports/log.md).
+interrupted moves the mean of all (reports/log.md), and medians of stages would not add up.
 """
 
 import statistics

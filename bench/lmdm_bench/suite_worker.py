@@ -23,9 +23,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from lmdm_bench.suite_sample import Calls
+
 if TYPE_CHECKING:
     from lmdm_bench.suite import Sample
-    from lmdm_bench.suite_sample import Calls
 
 # A worker of another revision is only understood if it speaks the same.
 PROTOCOL = 2
@@ -81,10 +82,8 @@ class Worker:
         return dataclasses.asdict(calls(self._samples[cell], least_ms, controls))
 
 
-def calls(take: Callable[[], "Sample"], least_ms: float, controls: dict[str, float]) -> "Calls":
+def calls(take: Callable[[], "Sample"], least_ms: float, controls: dict[str, float]) -> Calls:
     """As many calls as fill that time, one at least, with the stages that each of them has."""
-    from lmdm_bench.suite_sample import Calls
-
     began = time.perf_counter()
     taken = [take()]
     while (time.perf_counter() - began) * MS_PER_SECOND < least_ms:

@@ -116,23 +116,27 @@ def test_another_protocol_is_refused(tmp_path: Path) -> None:
     assert not children()
 
 
-def test_its_threads_are_bound_to_cores_unless_the_user_has_bound_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("OMP_PROC_BIND", "true", "spread"),
+        ("OMP_PLACES", "cores", "threads"),
+        ("THP_MEM_ALLOC_ENABLE", "1", "0"),
+        ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:.*top_pad=536870912:.*", "glibc.rtld.nns=4"),
+    ],
+)
+def test_workers_are_made_alike_unless_the_user_has_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, ours: str, theirs: str
 ) -> None:
-    code = "import os, sys; sys.exit(os.environ['OMP_PROC_BIND'] + os.environ['OMP_PLACES'])"
-    (tmp_path / "as it is").mkdir()
-    (tmp_path / "as set").mkdir()
-    with (
-        started(tmp_path / "as it is", code) as one,
-        pytest.raises(WorkerLost, match="1: truecores"),
-    ):
-        one.greet()
-    monkeypatch.setenv("OMP_PROC_BIND", "spread")
-    with (
-        started(tmp_path / "as set", code) as one,
-        pytest.raises(WorkerLost, match="1: spreadcores"),
-    ):
-        one.greet()
+    monkeypatch.delenv(name, raising=False)
+    for folder, words in (("as it is", ours), ("as set", theirs)):
+        (tmp_path / folder).mkdir()
+        with (
+            started(tmp_path / folder, f"import os, sys; sys.exit(os.environ['{name}'])") as one,
+            pytest.raises(WorkerLost, match=f"exit code 1: {words}$"),
+        ):
+            one.greet()
+        monkeypatch.setenv(name, theirs)
 
 
 def test_a_worker_that_hangs_is_not_waited_for(
@@ -144,25 +148,6 @@ def test_a_worker_that_hangs_is_not_waited_for(
         with pytest.raises(WorkerLost, match=r"it was stopped, as it gave no answer for 0.5 s"):
             one.sample("one", 5.0)
     assert not children()
-
-
-def test_it_asks_for_large_pages_unless_the_user_has_said_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = "import os, sys; sys.exit(os.environ['GLIBC_TUNABLES'])"
-    (tmp_path / "as it is").mkdir()
-    (tmp_path / "as set").mkdir()
-    with (
-        started(tmp_path / "as it is", code) as one,
-        pytest.raises(WorkerLost, match=r"1: glibc\.malloc\.hugetlb=1:"),
-    ):
-        one.greet()
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=1")
-    with (
-        started(tmp_path / "as set", code) as one,
-        pytest.raises(WorkerLost, match=r"1: glibc\.malloc\.perturb=1"),
-    ):
-        one.greet()
 
 
 def test_it_is_stopped_whatever_it_is_doing(tmp_path: Path) -> None:
